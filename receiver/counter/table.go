@@ -1,0 +1,343 @@
+package counter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// Generations of exporters, as Mapping.Generation names them.
+const (
+	KeplerNew    = "kepler-0.10+"
+	KeplerLegacy = "kepler-legacy"
+	OtherSource  = "other"
+)
+
+// TableConfig is what users choose about the metric table without touching its
+// rows.
+type TableConfig struct {
+	File           string   `yaml:"file"`            // rows that add to the built-in table or take the place of its rows
+	Book           string   `yaml:"book"`            // which RAPL zones are booked: "package+dram" or "psys"
+	ClusterLabel   string   `yaml:"cluster_label"`   // the label that names the cluster
+	DefaultCluster string   `yaml:"default_cluster"` // the cluster of series without that label
+	ReplicaLabels  []string `yaml:"replica_labels"`  // labels that tell the replicas of an HA pair apart
+}
+
+// DefaultTableConfig returns the configuration the product ships with.
+func DefaultTableConfig() TableConfig {
+	return TableConfig{
+		Book:           "package+dram",
+		ClusterLabel:   "cluster",
+		DefaultCluster: "default",
+		ReplicaLabels:  []string{"prometheus_replica", "__replica__"},
+	}
+}
+
+// A Table is the metric table: rows that say what the series of a metric mean.
+// It is immutable and safe for concurrent use.
+type Table struct {
+	config TableConfig
+	books  map[string]map[string]power.Component // zone to component, by book
+	rows   map[string][]row                      // by metric; the first row whose conditions hold decides
+	order  []string                              // metrics in the order of the files
+}
+
+var _ Mapper = (*Table)(nil)
+
+// ParseTable reads a metric table, with the default configuration. Unknown
+// keys, units, roles and components are errors that name the line.
+func ParseTable(file []byte) (*Table, error) {
+	t := &Table{config: DefaultTableConfig(), books: map[string]map[string]power.Component{}, rows: map[string][]row{}}
+	if err := t.read(file); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Extend returns a table that also holds the rows of file. The rows of a metric
+// in file take the place of all rows that metric had.
+func (t *Table) Extend(file []byte) (*Table, error) {
+	wider := &Table{config: t.config, books: maps.Clone(t.books), rows: maps.Clone(t.rows), order: slices.Clone(t.order)}
+	if err := wider.read(file); err != nil {
+		return nil, err
+	}
+	return wider, nil
+}
+
+// Configure returns the same rows under another configuration.
+func (t *Table) Configure(c TableConfig) (*Table, error) {
+	if _, ok := t.books[c.Book]; !ok {
+		return nil, fmt.Errorf("book %q: the metric table has no such book, it has %s", c.Book, quoted(slices.Sorted(maps.Keys(t.books))))
+	}
+	if c.ClusterLabel == "" {
+		return nil, errors.New("cluster_label: must not be empty")
+	}
+	if c.DefaultCluster == "" {
+		return nil, errors.New("default_cluster: must not be empty")
+	}
+	c.ReplicaLabels = slices.Clone(c.ReplicaLabels)
+	return &Table{config: c, books: t.books, rows: t.rows, order: t.order}, nil
+}
+
+func (t *Table) read(file []byte) error {
+	var doc struct {
+		Books map[string]map[string]componentName `yaml:"books"`
+		Rows  []row                               `yaml:"rows"`
+	}
+	lines, err := decodeStrict(file, &doc)
+	if err != nil {
+		return err
+	}
+	for name, zones := range doc.Books {
+		book := make(map[string]power.Component, len(zones))
+		for zone, c := range zones {
+			book[zone] = c.value
+		}
+		t.books[name] = book
+	}
+	fresh := map[string][]row{}
+	for i, r := range doc.Rows {
+		if err := r.check(); err != nil {
+			return fmt.Errorf("line %d: row %q: %w", lines[i], strings.Join(r.Metric, ", "), err)
+		}
+		for _, metric := range r.Metric {
+			if _, known := fresh[metric]; !known {
+				if _, replaced := t.rows[metric]; !replaced {
+					t.order = append(t.order, metric)
+				}
+			}
+			fresh[metric] = append(fresh[metric], r)
+		}
+	}
+	maps.Copy(t.rows, fresh)
+	return nil
+}
+
+// decodeStrict reads one YAML document into doc and returns the line of each
+// entry of its list "rows".
+func decodeStrict(file []byte, doc any) (lines []int, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(file))
+	dec.KnownFields(true)
+	if err := dec.Decode(doc); err != nil && !errors.Is(err, io.EOF) {
+		return nil, plainYAML(err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one YAML document")
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(file, &root); err != nil {
+		return nil, plainYAML(err)
+	}
+	if len(root.Content) == 0 || root.Content[0].Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	pairs := root.Content[0].Content
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i].Value == "rows" {
+			list := pairs[i+1]
+			if list.Kind == yaml.AliasNode {
+				list = list.Alias
+			}
+			for _, entry := range list.Content {
+				lines = append(lines, entry.Line)
+			}
+		}
+	}
+	return lines, nil
+}
+
+// plainYAML takes Go's type names out of an error of the YAML package.
+func plainYAML(err error) error {
+	var typeError *yaml.TypeError
+	if !errors.As(err, &typeError) {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	var texts []string
+	for _, text := range typeError.Errors {
+		if at, field, ok := strings.Cut(text, ": field "); ok {
+			if name, _, ok := strings.Cut(field, " not found in type "); ok {
+				text = fmt.Sprintf("%s: unknown key %q", at, name)
+			}
+		}
+		texts = append(texts, text)
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// Map implements Mapper.
+func (t *Table) Map(labels []power.Label) (Mapping, bool) {
+	rows := t.rows[labelValue(labels, "__name__")]
+	for i := range rows {
+		if rows[i].holds(labels) {
+			return t.apply(&rows[i], labels)
+		}
+	}
+	return Mapping{}, false
+}
+
+func (t *Table) apply(r *row, labels []power.Label) (m Mapping, ok bool) {
+	if r.Role.value == roleIgnore {
+		return Mapping{}, false
+	}
+	m = Mapping{Role: r.Role.value, Generation: r.Generation, Replica: firstLabel(labels, t.config.ReplicaLabels)}
+	m.Holder.Cluster = labelValue(labels, t.config.ClusterLabel)
+	if m.Holder.Cluster == "" {
+		m.Holder.Cluster = t.config.DefaultCluster
+	}
+	if m.Role == RoleFact {
+		m.Fact = r.Fact.value
+		return m, true
+	}
+
+	m.Component = r.Component.value
+	if r.ComponentLabel != "" {
+		if m.Component, ok = t.books[t.config.Book][labelValue(labels, r.ComponentLabel)]; !ok {
+			return Mapping{}, false
+		}
+	}
+	m.Measure = r.Measure.value
+	m.MicrojoulesPerUnit = r.Unit.value
+	m.Terminated = r.StateLabel != "" && labelValue(labels, r.StateLabel) == "terminated"
+	m.Zone = firstLabel(labels, r.Zone)
+	m.Source, m.Priority = r.Source, r.Priority
+	if m.Holder.Node = firstLabel(labels, r.Node); m.Holder.Node == "" {
+		return Mapping{}, false
+	}
+	switch r.Holder.value {
+	case holderContainer, holderVM:
+		m.Holder.Kind = power.Container
+		if r.Holder.value == holderVM {
+			m.Holder.Kind = power.VM
+		}
+		if m.Holder.ID = firstLabel(labels, r.ID); m.Holder.ID == "" {
+			return Mapping{}, false
+		}
+		m.Attributes = r.attributes(labels)
+	case holderNode:
+		m.Holder.Kind = power.Node
+	case holderDevice:
+		// Exporters write one and the same UUID as "GPU-1A…" and as "1a…".
+		m.Zone = strings.TrimPrefix(strings.ToLower(m.Zone), "gpu-")
+		if m.Zone == "" {
+			return Mapping{}, false
+		}
+		m.Holder.Kind = power.Node
+		if a, named := r.deviceUser(labels); named {
+			m.Attributes = a
+			m.Holder.Kind = power.Container
+			m.Holder.ID = a.Namespace + "/" + a.Pod + "/" + a.Container
+		}
+	}
+	return m, true
+}
+
+// holds says whether the conditions of r hold for a label set.
+func (r *row) holds(labels []power.Label) bool {
+	for name, want := range r.When {
+		if !want.matches(labelValue(labels, name)) {
+			return false
+		}
+	}
+	for name, not := range r.Unless {
+		if not.matches(labelValue(labels, name)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *row) attributes(labels []power.Label) power.Attributes {
+	a := power.Attributes{
+		Container: firstLabel(labels, r.Attributes.Container),
+		Pod:       firstLabel(labels, r.Attributes.Pod),
+		PodUID:    firstLabel(labels, r.Attributes.PodUID),
+		Namespace: firstLabel(labels, r.Attributes.Namespace),
+		Image:     firstLabel(labels, r.Attributes.Image),
+		Command:   firstLabel(labels, r.Attributes.Command),
+		Runtime:   firstLabel(labels, r.Attributes.Runtime),
+	}
+	if r.ContainerAfter != "" && labelValue(labels, r.ContainerAfter) == "" {
+		a.Container = ""
+	}
+	return a
+}
+
+// deviceUser returns the container that uses a device, where the series names
+// one for certain. The labels pod, namespace and container are put on by the
+// scrape too, and then name the exporter's own pod: see metrics.yaml, column
+// exporter, for the rule that tells the two apart.
+func (r *row) deviceUser(labels []power.Label) (power.Attributes, bool) {
+	for _, shared := range r.Shared {
+		if labelValue(labels, shared) != "" {
+			return power.Attributes{}, false
+		}
+	}
+	a := r.attributes(labels)
+	if a.Pod == "" || a.Namespace == "" {
+		return power.Attributes{}, false
+	}
+	if labelValue(labels, "pod") == a.Pod && labelValue(labels, "exported_pod") == "" {
+		for _, part := range r.Exporter {
+			if strings.Contains(a.Pod, part) || strings.Contains(a.Container, part) {
+				return power.Attributes{}, false
+			}
+		}
+		for _, name := range []string{"job", "service"} {
+			target := labelValue(labels, name)
+			target = target[strings.LastIndexByte(target, '/')+1:]
+			if target != "" && strings.HasPrefix(a.Pod, target) {
+				return power.Attributes{}, false
+			}
+		}
+		if a.Pod == labelValue(labels, "Hostname") {
+			return power.Attributes{}, false
+		}
+	}
+	return a, true
+}
+
+func labelValue(labels []power.Label, name string) string {
+	for i := range labels {
+		if labels[i].Name == name {
+			return labels[i].Value
+		}
+	}
+	return ""
+}
+
+// firstLabel returns the first value that is not empty of the labels called names.
+func firstLabel(labels []power.Label, names []string) string {
+	for _, name := range names {
+		if v := labelValue(labels, name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// Config returns the configuration in force.
+func (t *Table) Config() TableConfig { return t.config }
+
+// Metrics returns the metrics the table has rows for, in the order of its files.
+func (t *Table) Metrics() []string { return slices.Clone(t.order) }
+
+// Explain writes what each row will do, one line a row.
+func (t *Table) Explain(w io.Writer) error {
+	book := t.books[t.config.Book]
+	for _, metric := range t.order {
+		for _, r := range t.rows[metric] {
+			if _, err := fmt.Fprintf(w, "%s%s: %s\n", metric, r.conditions(), r.meaning(book)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
