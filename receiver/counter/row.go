@@ -15,39 +15,39 @@ import (
 // A row says what the series of a metric mean. The columns are documented where
 // users meet them, at the head of configs/metrics.yaml.
 type row struct {
-	Metric         names            `yaml:"metric"`
+	Metric         labelNames       `yaml:"metric"`
 	About          string           `yaml:"about"`
 	Generation     string           `yaml:"generation"`
 	When           map[string]match `yaml:"when"`
 	Unless         map[string]match `yaml:"unless"`
-	Role           roleName         `yaml:"role"`
-	Fact           factName         `yaml:"fact"`
-	Holder         holderName       `yaml:"holder"`
-	Node           names            `yaml:"node"`
-	ID             names            `yaml:"id"`
-	Component      componentName    `yaml:"component"`
+	Role           rowRole          `yaml:"role"`
+	Fact           rowFact          `yaml:"fact"`
+	Holder         rowHolder        `yaml:"holder"`
+	Node           labelNames       `yaml:"node"`
+	ID             labelNames       `yaml:"id"`
+	Component      rowComponent     `yaml:"component"`
 	ComponentLabel string           `yaml:"component_label"`
-	Unit           unitName         `yaml:"unit"`
-	Measure        measureName      `yaml:"measure"`
-	Zone           names            `yaml:"zone"`
+	Unit           rowUnit          `yaml:"unit"`
+	Measure        rowMeasure       `yaml:"measure"`
+	Zone           labelNames       `yaml:"zone"`
 	Attributes     attributeLabels  `yaml:"attributes"`
 	ContainerAfter string           `yaml:"container_after"`
 	StateLabel     string           `yaml:"state_label"`
 	Source         string           `yaml:"source"`
 	Priority       int              `yaml:"priority"`
-	Exporter       names            `yaml:"exporter"`
-	Shared         names            `yaml:"shared"`
+	Exporter       labelNames       `yaml:"exporter"`
+	Shared         labelNames       `yaml:"shared"`
 }
 
 // attributeLabels names, for each attribute, the labels it is read from.
 type attributeLabels struct {
-	Container names `yaml:"container"`
-	Pod       names `yaml:"pod"`
-	PodUID    names `yaml:"pod_uid"`
-	Namespace names `yaml:"namespace"`
-	Image     names `yaml:"image"`
-	Command   names `yaml:"command"`
-	Runtime   names `yaml:"runtime"`
+	Container labelNames `yaml:"container"`
+	Pod       labelNames `yaml:"pod"`
+	PodUID    labelNames `yaml:"pod_uid"`
+	Namespace labelNames `yaml:"namespace"`
+	Image     labelNames `yaml:"image"`
+	Command   labelNames `yaml:"command"`
+	Runtime   labelNames `yaml:"runtime"`
 }
 
 const roleIgnore Role = 255
@@ -92,12 +92,12 @@ var components = map[string]power.Component{"cpu": power.CPU, "dram": power.DRAM
 
 // A chosen value is one of the words a column allows, and what it stands for.
 type (
-	roleName      struct{ chosen[Role] }
-	factName      struct{ chosen[power.FactKind] }
-	measureName   struct{ chosen[power.Measure] }
-	holderName    struct{ chosen[string] }
-	componentName struct{ chosen[power.Component] }
-	unitName      struct{ chosen[float64] }
+	rowRole      struct{ chosen[Role] }
+	rowFact      struct{ chosen[power.FactKind] }
+	rowMeasure   struct{ chosen[power.Measure] }
+	rowHolder    struct{ chosen[string] }
+	rowComponent struct{ chosen[power.Component] }
+	rowUnit      struct{ chosen[float64] }
 )
 
 type chosen[T any] struct {
@@ -114,19 +114,19 @@ func (c *chosen[T]) choose(node *yaml.Node, column string, words map[string]T) e
 	return nil
 }
 
-func (c *roleName) UnmarshalYAML(n *yaml.Node) error    { return c.choose(n, "role", roles) }
-func (c *factName) UnmarshalYAML(n *yaml.Node) error    { return c.choose(n, "fact", facts) }
-func (c *measureName) UnmarshalYAML(n *yaml.Node) error { return c.choose(n, "measure", measures) }
-func (c *holderName) UnmarshalYAML(n *yaml.Node) error  { return c.choose(n, "holder", holders) }
-func (c *componentName) UnmarshalYAML(n *yaml.Node) error {
+func (c *rowRole) UnmarshalYAML(n *yaml.Node) error    { return c.choose(n, "role", roles) }
+func (c *rowFact) UnmarshalYAML(n *yaml.Node) error    { return c.choose(n, "fact", facts) }
+func (c *rowMeasure) UnmarshalYAML(n *yaml.Node) error { return c.choose(n, "measure", measures) }
+func (c *rowHolder) UnmarshalYAML(n *yaml.Node) error  { return c.choose(n, "holder", holders) }
+func (c *rowComponent) UnmarshalYAML(n *yaml.Node) error {
 	return c.choose(n, "component", components)
 }
-func (c *unitName) UnmarshalYAML(n *yaml.Node) error { return c.choose(n, "unit", units) }
+func (c *rowUnit) UnmarshalYAML(n *yaml.Node) error { return c.choose(n, "unit", units) }
 
-// names is one name or a list of names in the order of preference.
-type names []string
+// labelNames is one name or a list of names in the order of preference.
+type labelNames []string
 
-func (l *names) UnmarshalYAML(n *yaml.Node) error {
+func (l *labelNames) UnmarshalYAML(n *yaml.Node) error {
 	list := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
 		list = n.Content

@@ -89,7 +89,7 @@ func (t *Table) Configure(c TableConfig) (*Table, error) {
 
 func (t *Table) read(file []byte) error {
 	var doc struct {
-		Books map[string]map[string]componentName `yaml:"books"`
+		Books map[string]map[string]rowComponent `yaml:"books"`
 		Rows  []row                               `yaml:"rows"`
 	}
 	lines, err := decodeStrict(file, &doc)
