@@ -1,0 +1,140 @@
+package receiver
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// A rawLabel points into a decoded body and is good as long as that is.
+type rawLabel struct{ name, value []byte }
+
+// checkLabels puts a label set into its canonical form: sorted by name, empty
+// values left out (which is what they mean), and the labels that describe the
+// metric rather than identify the series left out too. It works in place.
+// culprit is the name of a label that is there twice.
+func checkLabels(labels []rawLabel, limits *Config) (kept []rawLabel, why reason, culprit []byte) {
+	if len(labels) > limits.MaxLabelsPerSeries {
+		return nil, limitLabels, nil
+	}
+	size := 0
+	for _, l := range labels {
+		switch {
+		case len(l.name) == 0:
+			return nil, emptyLabelName, nil
+		case len(l.name) > limits.MaxLabelNameBytes:
+			return nil, limitLabelName, nil
+		case len(l.value) > limits.MaxLabelValueBytes:
+			return nil, limitLabelValue, nil
+		case !utf8.Valid(l.name) || !utf8.Valid(l.value):
+			return nil, badUTF8, nil
+		}
+		size += len(l.name) + len(l.value)
+	}
+	if size > limits.MaxLabelSetBytes {
+		return nil, limitLabelSet, nil
+	}
+	// Senders sort already, and sets are short.
+	for i := 1; i < len(labels); i++ {
+		for j := i; j > 0 && bytes.Compare(labels[j].name, labels[j-1].name) < 0; j-- {
+			labels[j], labels[j-1] = labels[j-1], labels[j]
+		}
+	}
+	named := false
+	kept = labels[:0]
+	var last []byte
+	for i, l := range labels {
+		if i > 0 && bytes.Equal(l.name, last) {
+			return nil, duplicateLabel, l.name
+		}
+		last = l.name
+		if len(l.value) == 0 || string(l.name) == "__type__" || string(l.name) == "__unit__" {
+			continue
+		}
+		if string(l.name) == "__name__" {
+			named = true
+		}
+		kept = append(kept, l)
+	}
+	if !named {
+		return nil, noName, nil
+	}
+	return kept, accepted, nil
+}
+
+// An interner keeps one copy of each string that new series bring. Kepler
+// repeats a container's labels in some ten series, and a string cut from a body
+// would keep the whole body in memory.
+type interner struct {
+	mu      sync.Mutex
+	strings map[string]string // guarded by mu
+}
+
+const (
+	maxInterned      = 1 << 16 // strings; beyond it the table starts anew
+	maxInternedBytes = 256     // of one string; longer ones seldom repeat
+)
+
+// labels appends owned copies of raw to dst.
+func (n *interner) labels(dst []power.Label, raw []rawLabel) []power.Label {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range raw {
+		dst = append(dst, power.Label{Name: n.intern(l.name), Value: n.intern(l.value)})
+	}
+	return dst
+}
+
+func (n *interner) intern(b []byte) string {
+	if len(b) > maxInternedBytes {
+		return string(b)
+	}
+	if s, ok := n.strings[string(b)]; ok {
+		return s
+	}
+	if n.strings == nil || len(n.strings) >= maxInterned {
+		n.strings = make(map[string]string)
+	}
+	s := string(b)
+	n.strings[s] = s
+	return s
+}
+
+// describe prints a series for people, within 300 bytes.
+func describe(labels []rawLabel) string {
+	var b strings.Builder
+	name := ""
+	for _, l := range labels {
+		if string(l.name) == "__name__" {
+			name = string(l.value)
+			break
+		}
+	}
+	b.WriteString(name)
+	separator := "{"
+	for _, l := range labels {
+		if string(l.name) == "__name__" {
+			continue
+		}
+		b.WriteString(separator)
+		separator = ","
+		b.WriteString(clip(string(l.name), 64))
+		b.WriteByte('=')
+		b.WriteString(strconv.Quote(clip(string(l.value), 80)))
+		if b.Len() > 300 {
+			break
+		}
+	}
+	if separator == "{" && name == "" {
+		b.WriteString("{")
+		separator = ","
+	}
+	if separator == "," {
+		b.WriteString("}")
+	}
+	return clip(b.String(), 300)
+}

@@ -1,0 +1,406 @@
+// Package receiver takes Prometheus remote write, 1.0 and 2.0, and answers it.
+//
+// A request is decompressed and walked in one pass; the labels of a known
+// series are not parsed but hashed where they stand. What the metric table maps
+// is made durable in the journal as it came and booked in the counter cache
+// before the sender is told so.
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/journal"
+)
+
+// A Handler serves POST /api/v1/write. It refuses requests until SetReady(true).
+type Handler struct {
+	limits  Config
+	decoder *decoder
+	cache   Cache
+	journal journal.Journal
+	logger  *slog.Logger
+	metrics *metrics
+	senders *senders
+
+	requests  sync.Pool     // of *request
+	decoding  chan struct{} // one token for each body being decoded, which bounds decoded bytes
+	bodyBytes atomic.Int64  // held by requests in the works
+
+	journalRestsUntil atomic.Int64 // Unix nanoseconds; until then requests are refused before they are read
+	loggedAt          atomic.Int64 // Unix nanoseconds of the last line about the journal
+
+	mu       sync.Mutex
+	ready    bool          // guarded by mu
+	stopping bool          // guarded by mu
+	inflight int           // guarded by mu; requests between admit and leave
+	idle     chan struct{} // guarded by mu; closed when stopping and inflight is 0
+}
+
+// New returns a handler that is not ready yet. It starts nothing.
+func New(limits Config, cache Cache, mapper counter.Mapper, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
+	if err := limits.Validate(); err != nil {
+		return nil, fmt.Errorf("receiver: %w", err)
+	}
+	d, err := newDecoder(limits, cache, mapper)
+	if err != nil {
+		return nil, fmt.Errorf("receiver: %w", err)
+	}
+	h := &Handler{
+		limits:   limits,
+		decoder:  d,
+		cache:    cache,
+		journal:  j,
+		logger:   logger,
+		metrics:  newMetrics(reg),
+		senders:  newSenders(limits.MaxSenders),
+		decoding: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		idle:     make(chan struct{}),
+	}
+	h.requests.New = func() any { return new(request) }
+	if reg != nil {
+		if err := reg.Register(h.senders); err != nil {
+			return nil, fmt.Errorf("receiver: %w", err)
+		}
+	}
+	return h, nil
+}
+
+// SetReady says whether requests are taken. Call it after Replay.
+func (h *Handler) SetReady(ready bool) {
+	h.mu.Lock()
+	h.ready = ready
+	h.mu.Unlock()
+}
+
+// Stop refuses new requests and waits until those in the works are answered.
+func (h *Handler) Stop(ctx context.Context) error {
+	h.mu.Lock()
+	if !h.stopping {
+		h.stopping = true
+		if h.inflight == 0 {
+			close(h.idle)
+		}
+	}
+	h.mu.Unlock()
+	select {
+	case <-h.idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for requests in the works: %w", ctx.Err())
+	}
+}
+
+// admit lets a request in or says why not. Every request let in must leave.
+func (h *Handler) admit() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.stopping:
+		return errStopping
+	case !h.ready:
+		return errStarting
+	case h.inflight >= h.limits.MaxConcurrentRequests:
+		return fmt.Errorf("%w: limit max_concurrent_requests (%d)", errOverloaded, h.limits.MaxConcurrentRequests)
+	case time.Now().UnixNano() < h.journalRestsUntil.Load():
+		return errJournal
+	}
+	h.inflight++
+	h.metrics.inflight.Inc()
+	return nil
+}
+
+func (h *Handler) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inflight--
+	h.metrics.inflight.Dec()
+	if h.stopping && h.inflight == 0 {
+		close(h.idle)
+	}
+}
+
+// ServeHTTP answers one remote-write request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	q := h.requests.Get().(*request)
+	from := h.senders.of(r.UserAgent(), r.RemoteAddr, began)
+	f, err := readForm(r)
+	if err == nil {
+		err = h.take(w, r, f, q, from)
+	}
+	code := h.answer(w, f, q, err, began)
+	h.metrics.request(f, code, time.Since(began), len(q.body))
+	if from.note(f, code, &q.tally, &q.seen, err, began) {
+		h.logger.Warn("remote write refused in whole or in part", "sender", from.name, "code", code, "reason", h.reasonText(q, err, began))
+	}
+	q.reset()
+	h.requests.Put(q)
+}
+
+// take reads, decodes, journals and books a request.
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *request, from *sender) error {
+	if r.ContentLength > int64(h.limits.MaxBodyBytes) {
+		return fmt.Errorf("%w: %d bytes are over the limit max_body_bytes (%d)", errTooLarge, r.ContentLength, h.limits.MaxBodyBytes)
+	}
+	if err := h.admit(); err != nil {
+		return err
+	}
+	defer h.leave()
+	defer func() { h.bodyBytes.Add(-int64(cap(q.body))) }()
+	if err := h.read(w, r, q); err != nil {
+		return err
+	}
+	arrivalMs := time.Now().UnixMilli()
+	if err := h.decode(r.Context(), f, q, from, arrivalMs); err != nil {
+		return err
+	}
+	if len(q.out.Samples) > 0 {
+		if err := h.book(r.Context(), f, q, from, arrivalMs); err != nil {
+			return err
+		}
+	}
+	h.metrics.contents(f.protocol, &q.tally, len(q.out.New))
+	if q.tally.any() {
+		return errRejected
+	}
+	return nil
+}
+
+// firstBodyBytes bounds what is allocated on the word of a Content-Length.
+const firstBodyBytes = 1 << 20
+
+// read puts the body into q.body.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error {
+	connection := http.NewResponseController(w)
+	// A ResponseWriter without deadlines leaves the time limit to the server.
+	_ = connection.SetReadDeadline(time.Now().Add(h.limits.BodyTimeout))
+	b := q.body[:0]
+	h.bodyBytes.Add(int64(cap(b)))
+	first := int64(4096)
+	if r.ContentLength > 0 {
+		first = min(r.ContentLength+1, firstBodyBytes) // 1 more, to see the end without growing
+	}
+	for {
+		if len(b) == cap(b) || cap(b) < int(first) && len(b) == 0 {
+			size := min(max(2*cap(b), int(first)), h.limits.MaxBodyBytes+1)
+			if size > cap(b) {
+				if h.bodyBytes.Add(int64(size-cap(b))) > int64(h.limits.MaxInflightBodyBytes) {
+					h.bodyBytes.Add(-int64(size - cap(b)))
+					q.body = b
+					return fmt.Errorf("%w: limit max_inflight_body_bytes (%d)", errOverloaded, h.limits.MaxInflightBodyBytes)
+				}
+				grown := make([]byte, len(b), size)
+				copy(grown, b)
+				b = grown
+			}
+		}
+		n, err := r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		q.body = b
+		if len(b) > h.limits.MaxBodyBytes {
+			return fmt.Errorf("%w: over the limit max_body_bytes (%d)", errTooLarge, h.limits.MaxBodyBytes)
+		}
+		if err == io.EOF {
+			_ = connection.SetReadDeadline(time.Time{})
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errBodyRead, err)
+		}
+	}
+}
+
+// decode decodes a body when it is its turn.
+func (h *Handler) decode(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
+	select {
+	case h.decoding <- struct{}{}:
+		defer func() { <-h.decoding }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errBodyRead, ctx.Err())
+	}
+	err := h.decoder.decode(q, f.protocol, f.encoding, q.body, arrivalMs)
+	if err == nil && from.unknown() {
+		h.decoder.glance(q, f.protocol)
+	}
+	if cap(q.raw) > keepBytes {
+		q.raw = nil // not needed while the journal is waited for
+	}
+	return err
+}
+
+// book makes a request durable and then counts it.
+func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
+	// The record is worth keeping even if its sender has hung up.
+	position, err := h.journal.Append(context.WithoutCancel(ctx), &journal.Record{
+		Protocol:  f.protocol,
+		Encoding:  f.encoding,
+		ArrivalMs: arrivalMs,
+		Sender:    from.name,
+		Body:      q.body,
+	})
+	if err != nil {
+		h.rest(err)
+		return fmt.Errorf("%w: %w", errJournal, err)
+	}
+	// The position is taken: the cache waits for it, so nothing may come between.
+	q.out.Position = position
+	outcome := h.cache.Apply(&q.out)
+	h.metrics.outcome(outcome)
+	h.settle(f, q, outcome)
+	return nil
+}
+
+// settle turns what the cache did not take into rejections.
+func (h *Handler) settle(f form, q *request, o counter.Outcome) {
+	t := &q.tally
+	if o.OverLimit > 0 {
+		t.samplesWritten -= o.OverLimit
+		t.reject(limitSeries, o.OverLimit, func() string {
+			return h.decoder.describeNew(q, f.protocol, o.OverLimitSeries)
+		})
+	}
+	if h.limits.Strict && o.Conflict > 0 {
+		t.samplesWritten -= o.Conflict
+		t.reject(conflict, o.Conflict, func() string { return "(not kept)" })
+	}
+}
+
+// rest spares senders their bodies while the journal takes none. A full journal
+// is tried again after a second; one that has failed takes nothing until a restart.
+func (h *Handler) rest(err error) {
+	now := time.Now()
+	switch {
+	case errors.Is(err, journal.ErrFailed), errors.Is(err, journal.ErrClosed):
+		h.journalRestsUntil.Store(1<<63 - 1)
+	case errors.Is(err, journal.ErrFull):
+		h.journalRestsUntil.Store(now.Add(time.Second).UnixNano())
+	}
+	if last := h.loggedAt.Load(); now.UnixNano()-last > int64(10*time.Second) && h.loggedAt.CompareAndSwap(last, now.UnixNano()) {
+		h.logger.Error("remote write refused", "err", err)
+	}
+}
+
+// Replay books the journal's records from a position on, as they were booked
+// when they came: time is the record's own. It must end before SetReady(true).
+// Samples counts those that were booked again.
+func (h *Handler) Replay(ctx context.Context, from uint64) (records, samples int, err error) {
+	d, err := h.decoder.forReplay()
+	if err != nil {
+		return 0, 0, fmt.Errorf("replay journal: %w", err)
+	}
+	defer d.zstd.Close()
+	q := new(request)
+	err = h.journal.Read(ctx, from, func(position uint64, r *journal.Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		q.reset()
+		if err := d.decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
+			return fmt.Errorf("record %d: %w", position, err)
+		}
+		q.out.Position = position
+		h.cache.Apply(&q.out)
+		records++
+		samples += len(q.out.Samples)
+		return nil
+	})
+	if err != nil {
+		return records, samples, fmt.Errorf("replay journal from %d: %w", from, err)
+	}
+	return records, samples, nil
+}
+
+// status chooses the status code of a request. What a sender should send again
+// is 503: 429 makes Prometheus drop the batch, and 413 makes vmagent send it
+// for ever.
+func status(err error) int {
+	switch {
+	case err == nil:
+		return http.StatusNoContent
+	case errors.Is(err, errMethod):
+		return http.StatusMethodNotAllowed
+	case errors.Is(err, errMediaType), errors.Is(err, errEncoding), errors.Is(err, errWrongSchema):
+		return http.StatusUnsupportedMediaType
+	case errors.Is(err, errTooLarge), errors.Is(err, errCompression), errors.Is(err, errMalformed),
+		errors.Is(err, errLimit), errors.Is(err, errRejected), errors.Is(err, journal.ErrTooLarge):
+		return http.StatusBadRequest
+	}
+	return http.StatusServiceUnavailable
+}
+
+// answer writes the response and returns its status code.
+func (h *Handler) answer(w http.ResponseWriter, f form, q *request, err error, now time.Time) int {
+	code := status(err)
+	header := w.Header()
+	if f.protocol == journal.V2 && code < 500 {
+		var t tally
+		if err == nil || errors.Is(err, errRejected) {
+			t = q.tally
+		}
+		header.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(t.samplesWritten))
+		header.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(t.histogramsWritten))
+		header.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(t.exemplarsWritten))
+	}
+	if code == http.StatusNoContent {
+		w.WriteHeader(code)
+		return code
+	}
+	switch code {
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", http.MethodPost)
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds(f.attempt)))
+		if errors.Is(err, errStopping) || errors.Is(err, errBodyRead) {
+			header.Set("Connection", "close")
+		}
+	}
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	// A sender that has hung up hears nothing.
+	_, _ = io.WriteString(w, h.reasonText(q, err, now)+"\n")
+	return code
+}
+
+// reasonText says what was wrong with a request, within maxAnswerBytes.
+func (h *Handler) reasonText(q *request, err error, now time.Time) string {
+	if errors.Is(err, errRejected) {
+		return q.tally.text(now)
+	}
+	return clip(err.Error()+fixOf(err), maxAnswerBytes-1)
+}
+
+// fixOf says what to do about a request that was refused as a whole.
+func fixOf(err error) string {
+	switch {
+	case errors.Is(err, errWrongSchema):
+		return "; nothing was stored; send Content-Type " + mediaType + ";proto=" + protoV2 + " with remote write 2.0 and ;proto=" + protoV1 + " with 1.0"
+	case errors.Is(err, errLimit), errors.Is(err, errTooLarge):
+		return "; nothing was stored; send smaller requests or raise the limit"
+	case errors.Is(err, errCompression):
+		return "; nothing was stored; send the snappy block format or zstd and say which in Content-Encoding"
+	case status(err) == http.StatusServiceUnavailable:
+		return "; nothing was stored; send it again"
+	}
+	return ""
+}
+
+// retryAfterSeconds is short, since a blocked shard waits for it, and spread,
+// so that senders do not come back all at once.
+func retryAfterSeconds(attempt int) int {
+	return 1 + rand.IntN(2+min(max(attempt, 0), 3))
+}

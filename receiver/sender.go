@@ -1,0 +1,184 @@
+package receiver
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wattledger/wattledger/receiver/journal"
+)
+
+// senderIdle is how long a sender must have been silent before another may take
+// its place.
+const senderIdle = 10 * time.Minute
+
+// logEvery is the least time between two log lines about one sender.
+const logEvery = 10 * time.Second
+
+type senderKey struct{ product, host string }
+
+// A senders tells a bounded number of senders apart.
+type senders struct {
+	max    int
+	mu     sync.RWMutex
+	known  map[senderKey]*sender // guarded by mu
+	others *sender               // all beyond max
+}
+
+func newSenders(max int) *senders {
+	return &senders{
+		max:    max,
+		known:  make(map[senderKey]*sender),
+		others: &sender{name: "others", agent: "others"},
+	}
+}
+
+// A sender is what is known of one of those who write to us.
+type sender struct {
+	name string // product@host
+	agent,
+	address string
+
+	mu          sync.Mutex // guards the rest
+	lastSeen    time.Time
+	lastLogged  time.Time
+	protocol    journal.Protocol
+	encoding    journal.Encoding
+	requests    int
+	retries     int
+	codes       map[int]int
+	samples     int
+	filtered    int // series
+	usable      int // series
+	newestMs    int64
+	aheadMs     int64 // the most that a sample was ahead of our clock
+	rejected    [numReasons]int
+	example     [numReasons]string
+	generations []string
+	prometheus  string
+	replica     string
+	families    map[string]family
+	lastRefusal string
+}
+
+// of returns the sender of a request.
+func (s *senders) of(userAgent, remoteAddr string, now time.Time) *sender {
+	key := senderKey{clip(product(userAgent), 64), host(remoteAddr)}
+	s.mu.RLock()
+	known := s.known[key]
+	s.mu.RUnlock()
+	if known != nil {
+		return known
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known = s.known[key]; known != nil {
+		return known
+	}
+	if len(s.known) >= s.max && !s.forget(now) {
+		return s.others
+	}
+	key.product, key.host = strings.Clone(key.product), strings.Clone(key.host)
+	known = &sender{name: key.product + "@" + key.host, agent: key.product, address: key.host, lastSeen: now}
+	s.known[key] = known
+	return known
+}
+
+// forget makes room for a sender by forgetting the one that has been silent for
+// longest. The caller holds s.mu.
+func (s *senders) forget(now time.Time) bool {
+	var oldest senderKey
+	at := now
+	for key, one := range s.known {
+		one.mu.Lock()
+		seen := one.lastSeen
+		one.mu.Unlock()
+		if seen.Before(at) {
+			oldest, at = key, seen
+		}
+	}
+	if now.Sub(at) < senderIdle {
+		return false
+	}
+	delete(s.known, oldest)
+	return true
+}
+
+// unknown reports whether it is worth parsing a series to learn about the
+// sender: its series may all be known from another.
+func (s *sender) unknown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.generations) == 0
+}
+
+// note takes down a request that was answered. It says whether to log it.
+func (s *sender) note(f form, code int, t *tally, seen *sighting, err error, now time.Time) (log bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastSeen = now
+	s.requests++
+	if f.attempt > 0 {
+		s.retries++
+	}
+	if f.protocol != 0 {
+		s.protocol = f.protocol
+	}
+	if f.encoding != 0 {
+		s.encoding = f.encoding
+	}
+	if s.codes == nil {
+		s.codes = make(map[int]int)
+	}
+	s.codes[code]++
+	if err == nil || errors.Is(err, errRejected) {
+		s.samples += t.samples
+		s.filtered += t.filteredSeries
+		s.usable += t.usableSeries
+		if t.samplesWritten > 0 {
+			s.newestMs = max(s.newestMs, t.newestMs)
+			s.aheadMs = max(s.aheadMs, t.newestMs-now.UnixMilli())
+		}
+		if t.exampleHasTime {
+			s.aheadMs = max(s.aheadMs, t.exampleMs-now.UnixMilli())
+		}
+		for why, n := range t.rejected {
+			s.rejected[why] += n
+			if s.example[why] == "" {
+				s.example[why] = t.exampleOfSeries[why]
+			}
+		}
+		s.learn(seen)
+	} else {
+		s.lastRefusal = clip(err.Error(), 200)
+	}
+	if err == nil || code == http.StatusServiceUnavailable || now.Sub(s.lastLogged) < logEvery {
+		return false
+	}
+	s.lastLogged = now
+	return true
+}
+
+// learn takes down what new series tell. The caller holds s.mu.
+func (s *sender) learn(seen *sighting) {
+	if seen.generation != "" && !slices.Contains(s.generations, seen.generation) && len(s.generations) < 8 {
+		s.generations = append(s.generations, seen.generation)
+	}
+	if seen.prometheus != "" {
+		s.prometheus = seen.prometheus
+	}
+	if seen.replica != "" {
+		s.replica = seen.replica
+	}
+	for _, f := range seen.families {
+		if s.families == nil {
+			s.families = make(map[string]family)
+		}
+		if _, ok := s.families[f.Name]; ok || len(s.families) < maxFamilies {
+			s.families[f.Name] = f
+		}
+	}
+}

@@ -1,0 +1,347 @@
+package receiver
+
+import (
+	"math/bits"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/journal"
+)
+
+// Fields of io.prometheus.write.v2.Request and its TimeSeries.
+const (
+	v2Symbols    = 4
+	v2Timeseries = 5
+
+	v2LabelRefs  = 1
+	v2Samples    = 2
+	v2Histograms = 3
+	v2Exemplars  = 4
+	v2Metadata   = 5
+	v2Created    = 6 // reserved since 2.0-rc.4; older senders put the start timestamp here
+)
+
+// A symbol is where a string of the symbol table stands in the decoded body.
+type symbol struct{ start, end uint32 }
+
+// walkV2 finds every series of a 2.0 request and its key. Symbols may come
+// after the series that refer to them, so it goes over the top level twice.
+func (d *decoder) walkV2(q *request) error {
+	raw := q.raw
+	for i := 0; i < len(raw); {
+		number, wireType, at, err := field(raw, i)
+		if err != nil {
+			return err
+		}
+		if wireType != wireBytes && (number == v2Symbols || number == v2Timeseries) {
+			return malformed("wire type", at)
+		}
+		if wireType != wireBytes {
+			if i, err = skip(raw, at, wireType); err != nil {
+				return err
+			}
+			continue
+		}
+		start, end, err := span(raw, at)
+		if err != nil {
+			return err
+		}
+		i = end
+		switch number {
+		case v2Symbols:
+			if len(q.symbols) >= d.limits.MaxSymbols {
+				return overLimit("max_symbols", d.limits.MaxSymbols)
+			}
+			q.symbols = append(q.symbols, symbol{uint32(start), uint32(end)})
+			h := xxh3.Hash128Seed(raw[start:end], d.seedV2)
+			q.hashes = append(q.hashes, counter.Key{Hi: h.Hi, Lo: h.Lo})
+		case v2Timeseries:
+			if len(q.rows) >= d.limits.MaxSeriesPerRequest {
+				return overLimit("max_series_per_request", d.limits.MaxSeriesPerRequest)
+			}
+			q.rows = append(q.rows, row{start: uint32(start), end: uint32(end), extra: -1})
+		case v1Timeseries, v1Metadata:
+			return errWrongSchema
+		}
+	}
+	if len(q.symbols) > 0 && q.symbols[0].start != q.symbols[0].end {
+		q.tally.symbolZero++
+	}
+	for i := range q.rows {
+		r := &q.rows[i]
+		key, err := d.seriesV2(q, raw[r.start:r.end], r)
+		if err != nil {
+			return err
+		}
+		q.keys = append(q.keys, key)
+	}
+	return nil
+}
+
+// pairKey is a hash of a name and a value from the hashes of the two. The
+// products make it depend on both at once; a sum of anything linear would give
+// {a="1",b="2"} and {a="2",b="1"} the same key.
+func pairKey(name, value counter.Key) counter.Key {
+	x := name.Lo ^ bits.RotateLeft64(value.Lo, 29)
+	y := name.Hi ^ bits.RotateLeft64(value.Hi, 37)
+	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xc2b2ae3d27d4eb4f)
+	return counter.Key{Hi: hi ^ bits.RotateLeft64(x, 32), Lo: lo ^ bits.RotateLeft64(y, 32)}
+}
+
+// seriesV2 walks a whole TimeSeries. It fills r, adds the samples to q.points
+// and returns the key, which does not depend on the order of the labels.
+func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err error) {
+	r.first = uint32(len(q.points))
+	var x extra
+	var created int64
+	refs := 0          // label refs seen
+	name := ^uint32(0) // ref of the label whose value comes next
+	hashes := q.hashes
+	for i := 0; i < len(m); {
+		number, wireType, at, err := field(m, i)
+		if err != nil {
+			return key, err
+		}
+		switch number {
+		case v2LabelRefs:
+			end := len(m)
+			if wireType == wireBytes {
+				if at, end, err = span(m, at); err != nil {
+					return key, err
+				}
+			} else if wireType != wireVarint {
+				return key, malformed("wire type", at)
+			}
+			packed := m[:end]
+			for at < end {
+				v, next := uvarint(packed, at)
+				if next < 0 {
+					if wireType == wireBytes {
+						return key, stricter("packed varint", at)
+					}
+					return key, malformed("varint", at)
+				}
+				at = next
+				ref := uint32(v) // as protobuf narrows it
+				switch {
+				case int(ref) >= len(hashes):
+					x.why = symbolRef
+				case refs&1 == 0:
+					name = ref
+				case int(name) < len(hashes):
+					pair := pairKey(hashes[name], hashes[ref])
+					var carry uint64
+					key.Lo, carry = bits.Add64(key.Lo, pair.Lo, 0)
+					key.Hi, _ = bits.Add64(key.Hi, pair.Hi, carry)
+				}
+				refs++
+				if wireType == wireVarint {
+					break
+				}
+			}
+			i = at
+			continue
+		case v2Samples:
+			start, end, err := bytesField(m, at, wireType)
+			if err != nil {
+				return key, err
+			}
+			p, err := sample(m[start:end], journal.V2)
+			if err != nil {
+				return key, err
+			}
+			if q.tally.samples >= d.limits.MaxSamplesPerRequest {
+				return key, overLimit("max_samples_per_request", d.limits.MaxSamplesPerRequest)
+			}
+			q.tally.samples++
+			q.points = append(q.points, p)
+			r.n++
+			i = end
+		case v2Histograms:
+			start, end, err := bytesField(m, at, wireType)
+			if err != nil {
+				return key, err
+			}
+			valid, err := histogram(m[start:end], journal.V2)
+			if err != nil {
+				return key, err
+			}
+			x.histograms++
+			if !valid {
+				x.badHistograms++
+			}
+			i = end
+		case v2Exemplars:
+			start, end, err := bytesField(m, at, wireType)
+			if err != nil {
+				return key, err
+			}
+			valid, err := exemplarV2(m[start:end], len(hashes))
+			if err != nil {
+				return key, err
+			}
+			x.exemplars++
+			if !valid {
+				x.badExemplars++
+			}
+			i = end
+		case v2Metadata:
+			start, end, err := bytesField(m, at, wireType)
+			if err != nil {
+				return key, err
+			}
+			about, err := metadataV2(m[start:end])
+			if err != nil {
+				return key, err
+			}
+			// A symbol table may be empty as long as nothing refers to it.
+			if int(about.help) >= len(hashes) && about.help != 0 || int(about.unit) >= len(hashes) && about.unit != 0 {
+				x.why = symbolRef
+			}
+			i = end
+		case v2Created:
+			if wireType == wireVarint {
+				v, next := uvarint(m, at)
+				if next < 0 {
+					return key, malformed("varint", at)
+				}
+				created, i = int64(v), next
+			} else if i, err = skip(m, at, wireType); err != nil {
+				return key, err
+			}
+		default:
+			if i, err = skip(m, at, wireType); err != nil {
+				return key, err
+			}
+		}
+	}
+	if refs&1 != 0 {
+		x.why = symbolRef
+	}
+	if x.why == accepted && refs > 2*d.limits.MaxLabelsPerSeries {
+		x.why = limitLabels
+	}
+	if created != 0 {
+		for i := range q.points[r.first:] {
+			if p := &q.points[int(r.first)+i]; p.startMs == 0 {
+				p.startMs = created
+			}
+		}
+	}
+	q.setExtra(r, x)
+	return key, nil
+}
+
+// labelsV2 appends the labels of a TimeSeries that has been walked to dst, at
+// most one more than the limit. References out of range are left out. It notes
+// the metadata for /debug/senders on the way.
+func (d *decoder) labelsV2(dst []rawLabel, q *request, m []byte) ([]rawLabel, error) {
+	refs := 0
+	var name uint32
+	q.about = description{}
+	for i := 0; i < len(m); {
+		number, wireType, at, err := field(m, i)
+		if err != nil {
+			return dst, err
+		}
+		if number == v2Metadata {
+			start, end, err := bytesField(m, at, wireType)
+			if err != nil {
+				return dst, err
+			}
+			if q.about, err = metadataV2(m[start:end]); err != nil {
+				return dst, err
+			}
+			i = end
+			continue
+		}
+		if number != v2LabelRefs {
+			if i, err = skip(m, at, wireType); err != nil {
+				return dst, err
+			}
+			continue
+		}
+		i, err = varints(m, at, wireType, func(v uint64) {
+			ref := uint32(v)
+			refs++
+			if refs&1 != 0 {
+				name = ref
+			} else if int(name) < len(q.symbols) && int(ref) < len(q.symbols) && len(dst) <= d.limits.MaxLabelsPerSeries {
+				dst = append(dst, rawLabel{q.symbol(name), q.symbol(ref)})
+			}
+		})
+		if err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func (q *request) symbol(ref uint32) []byte {
+	s := q.symbols[ref]
+	return q.raw[s.start:s.end]
+}
+
+// exemplarV2 reads an Exemplar message and reports whether its label
+// references make sense.
+func exemplarV2(b []byte, symbols int) (valid bool, err error) {
+	refs := 0
+	valid = true
+	for i := 0; i < len(b); {
+		number, wireType, at, err := field(b, i)
+		if err != nil {
+			return false, err
+		}
+		switch number {
+		case 1:
+			i, err = varints(b, at, wireType, func(v uint64) {
+				refs++
+				valid = valid && int(uint32(v)) < symbols
+			})
+		case 2:
+			_, i, err = fixedField(b, at, wireType)
+		case 3:
+			_, i, err = varintField(b, at, wireType)
+		default:
+			i, err = skip(b, at, wireType)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return valid && refs&1 == 0, nil
+}
+
+// A description is the Metadata message of a series.
+type description struct {
+	metricType int32
+	help, unit uint32 // refs
+}
+
+func metadataV2(b []byte) (about description, err error) {
+	for i := 0; i < len(b); {
+		number, wireType, at, err := field(b, i)
+		if err != nil {
+			return about, err
+		}
+		var v uint64
+		switch number {
+		case 1:
+			v, i, err = varintField(b, at, wireType)
+			about.metricType = int32(v)
+		case 3:
+			v, i, err = varintField(b, at, wireType)
+			about.help = uint32(v)
+		case 4:
+			v, i, err = varintField(b, at, wireType)
+			about.unit = uint32(v)
+		default:
+			i, err = skip(b, at, wireType)
+		}
+		if err != nil {
+			return about, err
+		}
+	}
+	return about, nil
+}
