@@ -90,7 +90,7 @@ func (t *Table) Configure(c TableConfig) (*Table, error) {
 func (t *Table) read(file []byte) error {
 	var doc struct {
 		Books map[string]map[string]rowComponent `yaml:"books"`
-		Rows  []row                               `yaml:"rows"`
+		Rows  []row                              `yaml:"rows"`
 	}
 	lines, err := decodeStrict(file, &doc)
 	if err != nil {

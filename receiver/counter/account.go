@@ -1,0 +1,157 @@
+package counter
+
+import (
+	"math"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// An account is the state of one counter: what it last showed, and whose it is.
+// It holds no pointers and fits a cache line, because at a million series this
+// is the memory and the cache miss that count.
+type account struct {
+	lastT   int64 // time of the newest sample, Unix milliseconds; never before the first
+	lastV   int64 // counter at lastT, microjoules
+	startT  int64 // start timestamp the sender gave for the counter; 0 for none
+	holder  uint32
+	node    uint32
+	next    uint32 // next account of the same holder, plus one; 0 ends the list
+	side    uint32 // index plus one into the shard's histories (RoleCounter) or meters (other roles)
+	seenMin uint32 // arrival of the last sample, minutes since the epoch
+	scale   float32
+	replica uint16
+	zone    uint16
+	role    Role
+	measure power.Measure
+	comp    power.Component
+	flags   accountFlags
+}
+
+type accountFlags uint8
+
+const (
+	flagDead      accountFlags = 1 << iota // memory given back
+	flagCondemned                          // will be given back at the next sweep unless a sample comes
+	flagNode                               // held by a node
+	flagSuspected                          // the newest sample was impossible; see suspect
+)
+
+const never = math.MinInt64
+
+// maxMicro is the largest counter that is believed, 9e12 J: a float64
+// holds whole microjoules up to there, and an int64 the sum of many.
+const maxMicro = 9e18
+
+// micro converts a sample's value to microjoules. ok is false for what cannot
+// be a counter: NaN, infinite, negative, or larger than any machine's lifetime.
+func micro(value float64, scale float32) (v int64, ok bool) {
+	x := value * float64(scale)
+	if !(x >= 0 && x < maxMicro) {
+		return 0, false
+	}
+	return int64(x + 0.5), true
+}
+
+// limitMicrojoules is the most energy believed over a stretch of time.
+func (s *shard) limitMicrojoules(fromMs, toMs int64) int64 {
+	const century = 100 * 365 * 24 * 3600 * 1000 // keeps the product within an int64
+	return s.maxPerMs * min(max(toMs-fromMs, 0), century)
+}
+
+func (s *shard) plausible(e, fromMs, toMs int64) bool {
+	return e >= 0 && e <= s.limitMicrojoules(fromMs, toMs)
+}
+
+// count books one sample of a RoleCounter account. The usual sample (newer,
+// larger, of a counter without recent breaks) takes the first branches only.
+func (s *shard) count(i uint32, m *Sample, o *Outcome) {
+	a := &s.accounts[i]
+	v, ok := micro(m.Value, a.scale)
+	if !ok {
+		s.quarantine(a, m, "no counter shows this", o)
+		return
+	}
+	if a.lastT == never {
+		s.first(i, a, m, v)
+		o.Booked++
+		return
+	}
+	if !s.elected(&a.replica, a.lastT, m) {
+		o.Duplicate++
+		return
+	}
+	if a.side != 0 {
+		s.insert(a, &s.histories[a.side-1], m, v, o)
+		return
+	}
+	if m.TMs <= a.lastT {
+		s.late(a, m.TMs, v, o)
+		return
+	}
+	last := point{a.lastT, a.lastV, a.startT}
+	if (point{m.TMs, v, m.StartMs}).resets(last) {
+		h := s.newHistory(i, a)
+		h.points = append(h.points, last)
+		s.insert(a, h, m, v, o)
+		return
+	}
+	e := v - a.lastV
+	if e > s.limitMicrojoules(a.lastT, m.TMs) {
+		s.suspect(i, a, m, v, o)
+		return
+	}
+	if a.flags&flagSuspected != 0 {
+		s.clear(i, a)
+	}
+	s.book(a, a.lastT, m.TMs, e, v)
+	a.lastT, a.lastV = m.TMs, v
+	if m.StartMs != 0 {
+		a.startT = m.StartMs
+	}
+	o.Booked++
+}
+
+// late answers a sample that is not newer than the newest one, of an account
+// that has neither started nor restarted within reach. The differences around
+// it telescope: whatever it says is part of what is booked already.
+func (s *shard) late(a *account, tMs, v int64, o *Outcome) {
+	switch {
+	case tMs == a.lastT && v == a.lastV:
+		o.Duplicate++
+	case tMs == a.lastT:
+		o.Conflict++
+	default:
+		o.Late++
+	}
+}
+
+// book emits the reading of a counter.
+func (s *shard) book(a *account, fromMs, toMs, e, counter int64) {
+	s.out = append(s.out, power.Reading{
+		Holder: a.holder, Measure: a.measure, Component: a.comp,
+		Energy: power.Microjoules(e), StartMs: fromMs, EndMs: toMs, Counter: power.Microjoules(counter),
+	})
+	if a.measure == power.Active || a.measure == power.NodeIdle {
+		// A legacy node counts its active and idle energy apart and has no
+		// counter of the whole.
+		s.out = append(s.out, power.Reading{
+			Holder: a.holder, Measure: power.Used, Component: a.comp,
+			Energy: power.Microjoules(e), StartMs: fromMs, EndMs: toMs,
+		})
+	}
+}
+
+// elected says whether a sample's replica is the one listened to, and elects
+// another when that one has been silent for too long. A terminated series is
+// heard from any replica, because often only one of a pair sees it.
+func (s *shard) elected(replica *uint16, lastMs int64, m *Sample) bool {
+	r := m.Ref.replica()
+	if r == *replica || m.Ref.terminated() {
+		return true
+	}
+	if m.TMs > lastMs+s.haFailoverMs {
+		*replica = r
+		return true
+	}
+	return false
+}

@@ -1,0 +1,177 @@
+package counter
+
+import "slices"
+
+// A history is the recent samples of a counter that has just started or
+// restarted. While it is kept, a late sample is booked exactly, whatever order
+// samples arrive in: around a first sample or a reset differences do not
+// telescope. Once start and resets are out of reach of the reorder window, it
+// is dropped, and only the account remains.
+type history struct {
+	account  uint32
+	inUse    bool
+	first    bool  // points[0] is the first sample ever seen of the account
+	credited bool  // the first sample was booked in full, from creditT on
+	creditT  int64 // Unix milliseconds
+	breakT   int64 // time of the newest start or reset, Unix milliseconds
+	points   []point
+}
+
+// A point is one sample.
+type point struct {
+	t     int64 // Unix milliseconds
+	v     int64 // microjoules
+	start int64 // start timestamp of the counter, Unix milliseconds; 0 for none
+}
+
+// since returns the energy between two neighbouring points: the difference, or
+// after a reset the whole new value.
+func (p point) since(before point) int64 {
+	if p.resets(before) {
+		return p.v
+	}
+	return p.v - before.v
+}
+
+// resets says whether the counter started again between two points: it fell, or
+// the sender proves it with a start timestamp.
+func (p point) resets(before point) bool {
+	return p.v < before.v || p.start > before.t || (before.start != 0 && p.start > before.start)
+}
+
+func (s *shard) newHistory(i uint32, a *account) *history {
+	var n int
+	if k := len(s.freeHistories); k > 0 {
+		n = int(s.freeHistories[k-1])
+		s.freeHistories = s.freeHistories[:k-1]
+	} else {
+		n = len(s.histories)
+		s.histories = append(s.histories, history{})
+	}
+	h := &s.histories[n]
+	*h = history{account: i, inUse: true, points: h.points[:0]}
+	a.side = uint32(n) + 1
+	return h
+}
+
+func (s *shard) dropHistory(a *account) {
+	n := a.side - 1
+	h := &s.histories[n]
+	*h = history{points: h.points[:0]}
+	if cap(h.points) > 64 {
+		h.points = nil
+	}
+	s.freeHistories = append(s.freeHistories, n)
+	a.side = 0
+}
+
+// first takes the first sample ever seen of an account. If the node's counters
+// were being received before it, the counter began at zero in between, and the
+// whole value is energy that nobody has booked; otherwise it is a mere baseline.
+func (s *shard) first(i uint32, a *account, m *Sample, v int64) {
+	a.lastT, a.lastV, a.startT, a.replica = m.TMs, v, m.StartMs, m.Ref.replica()
+	h := s.newHistory(i, a)
+	h.first, h.breakT = true, m.TMs
+	h.points = append(h.points, point{m.TMs, v, m.StartMs})
+	s.credit(a, h)
+}
+
+// credit books the first sample of h in full if the account's node was known before it.
+func (s *shard) credit(a *account, h *history) {
+	n := &s.nodes[a.node]
+	t, v := h.points[0].t, h.points[0].v
+	if a.flags&flagNode != 0 || t <= n.firstT || !s.plausible(v, n.firstT, t) {
+		return
+	}
+	h.credited, h.creditT = true, n.before(t)
+	s.book(a, h.creditT, t, v, v)
+}
+
+// insert takes a sample of an account whose history is kept.
+func (s *shard) insert(a *account, h *history, m *Sample, v int64, o *Outcome) {
+	x := point{m.TMs, v, m.StartMs}
+	k := len(h.points)
+	for k > 0 && h.points[k-1].t > m.TMs {
+		k--
+	}
+	if k > 0 && h.points[k-1].t == m.TMs {
+		if h.points[k-1].v == v {
+			o.Duplicate++
+		} else {
+			o.Conflict++
+		}
+		return
+	}
+	if m.TMs < a.lastT-s.reorderMs || (k == 0 && !h.first) {
+		o.Late++
+		return
+	}
+	if k > 0 && !s.plausible(x.since(h.points[k-1]), h.points[k-1].t, m.TMs) {
+		s.suspect(h.account, a, m, v, o)
+		return
+	}
+	if k < len(h.points) && !s.plausible(h.points[k].since(x), m.TMs, h.points[k].t) {
+		s.quarantine(a, m, "more than the node can draw", o)
+		return
+	}
+	if a.flags&flagSuspected != 0 {
+		s.clear(h.account, a)
+	}
+
+	switch {
+	case k == len(h.points): // the newest
+		p := h.points[k-1]
+		s.book(a, p.t, m.TMs, x.since(p), v)
+		a.lastT, a.lastV = m.TMs, v
+		if m.StartMs != 0 {
+			a.startT = m.StartMs
+		}
+	case k == 0: // before the first
+		n := h.points[0]
+		if h.credited {
+			s.book(a, h.creditT, n.t, -n.v, 0)
+			h.credited = false
+		}
+		s.book(a, m.TMs, n.t, n.since(x), 0)
+		o.Late++
+	default: // between two
+		p, n := h.points[k-1], h.points[k]
+		s.book(a, p.t, n.t, -n.since(p), 0)
+		s.book(a, p.t, m.TMs, x.since(p), 0)
+		s.book(a, m.TMs, n.t, n.since(x), 0)
+		o.Late++
+	}
+	o.Booked++
+	if k < len(h.points) {
+		o.Booked-- // it is counted as late
+	}
+	h.points = slices.Insert(h.points, k, x)
+	if k == 0 {
+		s.credit(a, h)
+	}
+	for j := max(k, 1); j <= k+1 && j < len(h.points); j++ {
+		if h.points[j].resets(h.points[j-1]) {
+			h.breakT = max(h.breakT, h.points[j].t)
+			if j == k {
+				o.Resets++
+			}
+		}
+	}
+	s.trim(a, h)
+}
+
+// trim forgets what late samples can no longer reach.
+func (s *shard) trim(a *account, h *history) {
+	if a.lastT-h.breakT > 2*s.reorderMs {
+		s.dropHistory(a)
+		return
+	}
+	old := 0
+	for old+1 < len(h.points) && h.points[old+1].t <= a.lastT-s.reorderMs {
+		old++
+	}
+	if old > 0 {
+		h.points = slices.Delete(h.points, 0, old)
+		h.first = false
+	}
+}

@@ -1,0 +1,66 @@
+package counter
+
+import "sync"
+
+// An order is a request's samples, as indexes, sorted by shard.
+type order struct {
+	start   [numShards + 1]int32
+	samples []int32
+	facts   []int32
+	shards  []uint16 // scratch: shard of each sample
+}
+
+var orders = sync.Pool{New: func() any { return new(order) }}
+
+const factShard = numShards
+
+// sortByShard sorts by counting. Samples of one shard keep the order of the wire.
+func sortByShard(r *Request) *order {
+	o := orders.Get().(*order)
+	n := len(r.Samples)
+	if cap(o.samples) < n {
+		o.samples, o.shards = make([]int32, n), make([]uint16, n)
+	}
+	o.samples, o.shards, o.facts = o.samples[:n], o.shards[:n], o.facts[:0]
+	var count [numShards + 1]int32
+	for i := range r.Samples {
+		m := &r.Samples[i]
+		s := factShard
+		switch {
+		case m.Ref&refAccount != 0:
+			s = m.Ref.shard()
+		case m.Ref&refFact != 0:
+		case r.New[m.New].Mapping.Role == RoleFact:
+		default:
+			h := &r.New[m.New].Mapping.Holder
+			s = shardOf(h.Cluster, h.Node)
+		}
+		o.shards[i] = uint16(s)
+		count[s]++
+	}
+	at := int32(0)
+	for s := range numShards {
+		o.start[s] = at
+		at += count[s]
+	}
+	o.start[numShards] = at
+	next := o.start
+	for i, s := range o.shards {
+		if s == factShard {
+			o.facts = append(o.facts, int32(i))
+			continue
+		}
+		o.samples[next[s]] = int32(i)
+		next[s]++
+	}
+	return o
+}
+
+func (o *order) of(shard int) []int32 { return o.samples[o.start[shard]:o.start[shard+1]] }
+
+// release gives o back unless a huge request made it large.
+func (o *order) release() {
+	if cap(o.samples) <= 1<<16 {
+		orders.Put(o)
+	}
+}

@@ -1,0 +1,61 @@
+package counter
+
+import "github.com/wattledger/wattledger/power"
+
+// A Quarantined is a sample that cannot be true. It is not booked and not
+// dropped: its raw values stay visible.
+type Quarantined struct {
+	Holder    power.HolderKey
+	Component power.Component
+	Zone      string
+	Reason    string
+	TMs       int64   // of the sample, Unix milliseconds
+	Value     float64 // as it came, in the series' own unit
+	LastTMs   int64   // of the sample before, Unix milliseconds; 0 for none
+	LastJoule float64 // counter of the sample before
+}
+
+// quarantineKept is how many quarantined samples each shard shows.
+const quarantineKept = 64
+
+func (s *shard) quarantine(a *account, m *Sample, reason string, o *Outcome) {
+	o.Quarantined++
+	q := Quarantined{
+		Holder: s.holders[a.holder].key(s), Component: a.comp, Zone: s.zones.name(a.zone),
+		Reason: reason, TMs: m.TMs, Value: m.Value,
+	}
+	if a.lastT != never {
+		q.LastTMs, q.LastJoule = a.lastT, float64(a.lastV)/1e6
+	}
+	if len(s.quarantined) == quarantineKept {
+		s.quarantined = append(s.quarantined[:0], s.quarantined[1:]...)
+	}
+	s.quarantined = append(s.quarantined, q)
+}
+
+// suspect holds back a sample that is too far above the one before. The next
+// sample tells: either the counter goes on from where it was, and the suspect
+// was an outlier, or it goes on from the suspect, and the jump alone is
+// quarantined.
+func (s *shard) suspect(i uint32, a *account, m *Sample, v int64, o *Outcome) {
+	if before, ok := s.suspects[i]; ok && v >= before.v && m.TMs > before.t && s.plausible(v-before.v, before.t, m.TMs) {
+		s.clear(i, a)
+		s.book(a, before.t, m.TMs, v-before.v, v)
+		a.lastT, a.lastV, a.startT = m.TMs, v, m.StartMs
+		if a.side != 0 {
+			s.dropHistory(a)
+		}
+		o.Booked++
+		return
+	}
+	s.quarantine(a, m, "more than the node can draw", o)
+	if m.TMs > a.lastT {
+		s.suspects[i] = point{m.TMs, v, m.StartMs}
+		a.flags |= flagSuspected
+	}
+}
+
+func (s *shard) clear(i uint32, a *account) {
+	delete(s.suspects, i)
+	a.flags &^= flagSuspected
+}

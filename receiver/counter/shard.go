@@ -1,0 +1,353 @@
+package counter
+
+import (
+	"sync"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// A shard keeps the accounts of some of the nodes. A node and everything on it
+// live in one shard, so its books have one owner.
+type shard struct {
+	number int
+	sink   Sink
+
+	mu   sync.Mutex // held for one request's samples of this shard
+	wake sync.Cond  // on mu; the turn has moved
+	turn uint64     // position of the last request applied; guarded by mu
+
+	// The rest is guarded by mu.
+	accounts      []account
+	freeAccounts  []uint32
+	holders       []holder
+	freeHolders   []uint32
+	nodes         []node
+	nodeOf        map[nodeName]uint32
+	histories     []history
+	freeHistories []uint32
+	meters        []meter
+	freeMeters    []uint32
+	suspects      map[uint32]point
+	quarantined   []Quarantined
+	zones         *numbering
+	nextSweepMs   int64
+	nowMin        uint32 // arrival of the request being applied, minutes since the epoch
+
+	out []power.Reading // of the request being applied
+
+	// Configuration, in the shard's own units.
+	maxPerMs      int64 // microjoules a millisecond
+	reorderMs     int64
+	haFailoverMs  int64
+	maxGaugeGapMs int64
+	forgetMs      int64
+}
+
+type nodeName struct{ cluster, name string }
+
+func newShard(number int, cfg Config, zones *numbering, sink Sink) *shard {
+	s := &shard{
+		number: number, sink: sink, zones: zones,
+		nodeOf:        make(map[nodeName]uint32),
+		suspects:      make(map[uint32]point),
+		maxPerMs:      int64(cfg.MaxNodeWatts * 1000),
+		reorderMs:     cfg.ReorderWindow.Milliseconds(),
+		haFailoverMs:  cfg.HAFailover.Milliseconds(),
+		maxGaugeGapMs: cfg.MaxGaugeGap.Milliseconds(),
+		forgetMs:      cfg.ForgetAfter.Milliseconds(),
+	}
+	s.wake.L = &s.mu
+	return s
+}
+
+// apply books one sample of a known account.
+func (s *shard) apply(m *Sample, o *Outcome) {
+	i := m.Ref.account()
+	if int(i) >= len(s.accounts) || s.accounts[i].flags&flagDead != 0 {
+		o.Late++
+		return
+	}
+	a := &s.accounts[i]
+	a.seenMin = s.nowMin
+	if m.Value != m.Value {
+		if isStale(m.Value) {
+			o.Stale++ // the series ended; the counter may come back
+		} else {
+			o.NotNumbers++
+		}
+		return
+	}
+	if m.Value > maxFinite || m.Value < -maxFinite {
+		o.NotNumbers++
+		return
+	}
+	if a.role == RoleCounter {
+		s.count(i, m, o)
+	} else {
+		s.measureTogether(i, m, o)
+	}
+	if a.flags&flagNode != 0 && a.role != RoleGauge && s.nodes[a.node].seen(m.TMs, s.reorderMs) {
+		s.recredit(a.node)
+	}
+}
+
+// recredit looks again at the first samples of a node's accounts after the node
+// turned out to have been known earlier.
+func (s *shard) recredit(n uint32) {
+	for i := range s.histories {
+		h := &s.histories[i]
+		if h.inUse && h.first && !h.credited && s.accounts[h.account].node == n {
+			s.credit(&s.accounts[h.account], h)
+		}
+	}
+	for i := range s.meters {
+		m := &s.meters[i]
+		if m.inUse && m.kind == shareMeter && m.node == n && len(m.points) > 0 {
+			s.rebook(m, 0)
+		}
+	}
+}
+
+// resolve returns the account that a new series belongs to, making what is
+// missing of it. fresh says that the account is new.
+func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
+	ni := s.node(m)
+	hi := s.holder(ni, m)
+	s.sink.Holder(s.number, hi, s.holders[hi].key(s), m.Attributes, s.nodes[ni].generation)
+	if i, ok := s.find(hi, m); ok {
+		s.accounts[i].scale = float32(m.MicrojoulesPerUnit)
+		return i, false
+	}
+	zone, h := s.zones.id(m.Zone+"\x00"+m.Source), &s.holders[hi]
+	if k := len(s.freeAccounts); k > 0 {
+		i = s.freeAccounts[k-1]
+		s.freeAccounts = s.freeAccounts[:k-1]
+	} else {
+		i = uint32(len(s.accounts))
+		s.accounts = append(s.accounts, account{})
+	}
+	s.accounts[i] = account{
+		lastT: never, holder: hi, node: ni, next: h.accounts, seenMin: s.nowMin,
+		scale: float32(m.MicrojoulesPerUnit), zone: zone, role: m.Role, measure: m.Measure, comp: m.Component,
+	}
+	h.accounts = i + 1
+	a := &s.accounts[i]
+	if h.kind == power.Node {
+		a.flags |= flagNode
+	}
+	if m.Role != RoleCounter {
+		a.side = s.meter(a, m) + 1
+	} else if n := &s.nodes[ni]; n.gone != nil {
+		name := accountName{localName{h.kind, h.id}, a.measure, a.comp, m.Zone}
+		if g, ok := n.gone[name]; ok {
+			a.lastT, a.lastV = g.lastT, g.lastV
+			delete(n.gone, name)
+		}
+	}
+	if m.Role == RoleGPUCounter {
+		s.nodes[ni].gpuShares = true
+	}
+	return i, true
+}
+
+// knows says whether the account that a new series belongs to exists.
+func (s *shard) knows(m *Mapping) bool {
+	ni, ok := s.nodeOf[nodeName{m.Holder.Cluster, m.Holder.Node}]
+	if !ok {
+		return false
+	}
+	hi, ok := s.nodes[ni].holders[localName{m.Holder.Kind, m.Holder.ID}]
+	if !ok {
+		return false
+	}
+	_, ok = s.find(hi, m)
+	return ok
+}
+
+// find returns the account of a holder that a series belongs to.
+func (s *shard) find(hi uint32, m *Mapping) (uint32, bool) {
+	zone := s.zones.id(m.Zone + "\x00" + m.Source)
+	for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
+		a := &s.accounts[next-1]
+		if a.role == m.Role && a.measure == m.Measure && a.comp == m.Component && a.zone == zone {
+			return next - 1, true
+		}
+	}
+	return 0, false
+}
+
+func (s *shard) node(m *Mapping) uint32 {
+	name := nodeName{m.Holder.Cluster, m.Holder.Node}
+	ni, ok := s.nodeOf[name]
+	if !ok {
+		ni = uint32(len(s.nodes))
+		s.nodes = append(s.nodes, node{
+			cluster: name.cluster, name: name.name, generation: m.Generation, inUse: true,
+			firstT: forever, holders: make(map[localName]uint32),
+		})
+		s.nodeOf[name] = ni
+	}
+	if n := &s.nodes[ni]; m.Generation != "" && (n.generation == "" || n.generation == "other") {
+		n.generation = m.Generation
+	}
+	return ni
+}
+
+func (s *shard) holder(ni uint32, m *Mapping) uint32 {
+	n := &s.nodes[ni]
+	name := localName{m.Holder.Kind, m.Holder.ID}
+	hi, ok := n.holders[name]
+	if ok {
+		return hi
+	}
+	if k := len(s.freeHolders); k > 0 {
+		hi = s.freeHolders[k-1]
+		s.freeHolders = s.freeHolders[:k-1]
+	} else {
+		hi = uint32(len(s.holders))
+		s.holders = append(s.holders, holder{})
+	}
+	s.holders[hi] = holder{node: ni, kind: name.kind, inUse: true, id: name.id}
+	n.holders[name] = hi
+	return hi
+}
+
+// meter returns the meter that an account shares with the other series of the
+// same zone, device or GPU share.
+func (s *shard) meter(a *account, m *Mapping) uint32 {
+	kind, owner := nodeMeter, a.holder
+	switch m.Role {
+	case RoleGPUCounter, RoleGPUWatts:
+		kind = shareMeter
+	case RoleGauge:
+		kind = gaugeMeter
+	}
+	if kind != shareMeter {
+		// A device's energy is its node's, whomever the series names as user.
+		owner = s.holder(a.node, &Mapping{Holder: power.HolderKey{Kind: power.Node}})
+		s.sink.Holder(s.number, owner, s.holders[owner].key(s), power.Attributes{}, s.nodes[a.node].generation)
+	}
+	source, zone := s.zones.id(m.Source), s.zones.id(m.Zone)
+	for i := range s.meters {
+		if mt := &s.meters[i]; mt.inUse && mt.node == a.node && mt.holder == owner && mt.kind == kind &&
+			mt.comp == a.comp && mt.zone == zone && mt.source == source {
+			return uint32(i)
+		}
+	}
+	var i uint32
+	if k := len(s.freeMeters); k > 0 {
+		i = s.freeMeters[k-1]
+		s.freeMeters = s.freeMeters[:k-1]
+	} else {
+		i = uint32(len(s.meters))
+		s.meters = append(s.meters, meter{})
+	}
+	s.meters[i] = meter{
+		kind: kind, inUse: true, first: true, source: source, rank: int32(m.Priority),
+		holder: owner, node: a.node, comp: a.comp, zone: zone,
+	}
+	s.rank(a.node, a.comp, zone)
+	return i
+}
+
+// rank leaves one source in charge of each device: the one with the highest
+// priority. The same device measured twice is still one device.
+func (s *shard) rank(ni uint32, comp power.Component, zone uint16) {
+	best := -1
+	for i := range s.meters {
+		m := &s.meters[i]
+		if m.inUse && m.kind != shareMeter && m.node == ni && m.comp == comp && m.zone == zone {
+			m.shadow = best >= 0 && s.meters[best].rank >= m.rank
+			if !m.shadow {
+				if best >= 0 {
+					s.meters[best].shadow = true
+				}
+				best = i
+			}
+		}
+	}
+}
+
+// sweep gives back the memory of accounts that have been silent for long. It
+// goes in two steps, a period apart, because requests under way may still hold
+// a reference from before the first: condemned says that series must be looked
+// at anew, freed how many accounts are gone.
+func (s *shard) sweep(arrivalMs int64) (condemned bool, freed int) {
+	const period = 10 * 60 * 1000
+	if arrivalMs < s.nextSweepMs {
+		return false, 0
+	}
+	first := s.nextSweepMs == 0
+	s.nextSweepMs = arrivalMs + period
+	if first {
+		return false, 0
+	}
+	silent := uint32((arrivalMs - s.forgetMs) / 60_000)
+	for hi := range s.holders {
+		h := &s.holders[hi]
+		if !h.inUse || h.kind == power.Node {
+			continue
+		}
+		alive := false
+		for next := h.accounts; next != 0; next = s.accounts[next-1].next {
+			alive = alive || s.accounts[next-1].seenMin >= silent
+		}
+		switch {
+		case h.accounts == 0:
+		case alive:
+			for next := h.accounts; next != 0; next = s.accounts[next-1].next {
+				s.accounts[next-1].flags &^= flagCondemned
+			}
+		case s.accounts[h.accounts-1].flags&flagCondemned != 0:
+			freed += s.forget(uint32(hi))
+		default:
+			for next := h.accounts; next != 0; next = s.accounts[next-1].next {
+				s.accounts[next-1].flags |= flagCondemned
+			}
+			condemned = true
+		}
+	}
+	for i := range s.nodes {
+		for name, g := range s.nodes[i].gone {
+			if int64(g.seenMin)*60_000+10*s.forgetMs < arrivalMs {
+				delete(s.nodes[i].gone, name)
+			}
+		}
+	}
+	return condemned, freed
+}
+
+// forget gives a holder's memory back and keeps its counters' last values.
+func (s *shard) forget(hi uint32) (accounts int) {
+	h := &s.holders[hi]
+	n := &s.nodes[h.node]
+	name := localName{h.kind, h.id}
+	for next := h.accounts; next != 0; {
+		i := next - 1
+		a := &s.accounts[i]
+		next = a.next
+		if a.role == RoleCounter && a.lastT != never {
+			if n.gone == nil {
+				n.gone = make(map[accountName]goneAccount)
+			}
+			zone, _ := splitZone(s.zones.name(a.zone))
+			n.gone[accountName{name, a.measure, a.comp, zone}] = goneAccount{a.lastT, a.lastV, a.seenMin}
+		}
+		if a.role == RoleCounter && a.side != 0 {
+			s.dropHistory(a)
+		}
+		if mi := a.side; a.role != RoleCounter && s.meters[mi-1].kind == shareMeter && s.meters[mi-1].inUse {
+			s.meters[mi-1] = meter{}
+			s.freeMeters = append(s.freeMeters, mi-1)
+		}
+		s.clear(i, a)
+		*a = account{flags: flagDead}
+		s.freeAccounts = append(s.freeAccounts, i)
+		accounts++
+	}
+	delete(n.holders, name)
+	*h = holder{}
+	s.freeHolders = append(s.freeHolders, hi)
+	s.sink.Forget(s.number, hi)
+	return accounts
+}

@@ -1,0 +1,210 @@
+// Package transform gives readings a workload and a price. It keeps the windows
+// that are still open, node by node, closes each node's identity, and hands out
+// what moved as charges with absolute values.
+//
+// Read transform.go for the way in, window.go for where a reading is booked,
+// identity.go for how a window is closed and collect.go for the way out.
+package transform
+
+import (
+	"sync"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// A Describer tells whose a holder is: its pod, workload and type.
+type Describer interface {
+	// Describe returns what is known of a holder now.
+	Describe(key power.HolderKey, attrs power.Attributes) *power.Holder
+	// Learn takes a fact and returns the holders it may say something about.
+	Learn(fact power.Fact, arrivalMs int64) []power.HolderKey
+}
+
+// A Pricer tells the price at a moment. It returns the same pointer for the
+// same price.
+type Pricer interface {
+	At(ms int64) *power.Price
+}
+
+// A Stage takes readings from the counter cache and keeps open windows. It is
+// the cache's sink; its methods may be called concurrently for different shards.
+type Stage struct {
+	windowMs  int64
+	horizonMs int64
+	policy    string // IdleSeparate, IdleProportional or IdleEven
+	describer Describer
+	pricer    Pricer
+
+	shards []*ledger
+
+	mu      sync.Mutex // guards holders; taken after a ledger's lock, never before
+	holders map[power.HolderKey]*holder
+}
+
+// A ledger keeps the open windows of one shard's nodes.
+type ledger struct {
+	mu        sync.Mutex
+	position  uint64 // of the newest record that had readings for this shard
+	arrivalMs int64
+	holders   []*holder // by the number the cache gave; nil where forgotten
+	nodes     map[nodeName]*node
+	changed   []*holder // whose description has not been handed out yet
+}
+
+type nodeName struct{ cluster, name string }
+
+// A node has the windows that are open, oldest first.
+type node struct {
+	nodeName
+	generation string
+	newestMs   int64  // end of the newest reading
+	sealedMs   int64  // windows that begin before are closed for good
+	checked    uint64 // position of the record that sealing was last looked at for
+	windows    []*window
+	remainders [3]*holder // System, Idle, Unattributed
+}
+
+type holder struct {
+	key     power.HolderKey
+	attrs   power.Attributes
+	node    *node
+	ledger  *ledger
+	info    *power.Holder
+	changed bool
+
+	// Where the last reading was booked: nearly always the next goes there too.
+	last    *window
+	lastRow int32
+}
+
+// New returns a stage for a cache with the given number of shards. reorderMs is
+// how late a sample may be and still be booked in its own window.
+func New(cfg Config, shards int, reorderMs int64, describer Describer, pricer Pricer) *Stage {
+	s := &Stage{
+		windowMs: cfg.Window.Milliseconds(), policy: cfg.IdlePolicy,
+		describer: describer, pricer: pricer, holders: make(map[power.HolderKey]*holder),
+	}
+	s.horizonMs = reorderMs + s.windowMs
+	for range shards {
+		s.shards = append(s.shards, &ledger{nodes: make(map[nodeName]*node)})
+	}
+	return s
+}
+
+// Holder announces the holder that readings of the shard call h.
+func (s *Stage) Holder(shard int, h uint32, key power.HolderKey, attrs power.Attributes, generation string) {
+	l := s.shards[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for int(h) >= len(l.holders) {
+		l.holders = append(l.holders, nil)
+	}
+	x := l.holders[h]
+	if x == nil {
+		n := l.node(key.Cluster, key.Node)
+		x = &holder{key: key, node: n, ledger: l}
+		l.holders[h] = x
+		s.mu.Lock()
+		s.holders[key] = x
+		s.mu.Unlock()
+	}
+	if generation != "" {
+		x.node.generation = generation
+	}
+	if merged := merge(x.attrs, attrs); x.info == nil || merged != x.attrs {
+		x.attrs = merged
+		s.describe(x)
+	}
+}
+
+// merge keeps the last non-empty value of each attribute.
+func merge(old, new power.Attributes) power.Attributes {
+	for _, f := range []struct{ old, new *string }{
+		{&old.Container, &new.Container}, {&old.Pod, &new.Pod}, {&old.PodUID, &new.PodUID},
+		{&old.Namespace, &new.Namespace}, {&old.Image, &new.Image}, {&old.Command, &new.Command},
+		{&old.Runtime, &new.Runtime},
+	} {
+		if *f.new != "" {
+			*f.old = *f.new
+		}
+	}
+	return old
+}
+
+// describe asks again who x is. The ledger is locked.
+func (s *Stage) describe(x *holder) {
+	if x.key.Kind == power.Node {
+		x.info = &power.Holder{HolderKey: x.key}
+		return
+	}
+	info := s.describer.Describe(x.key, x.attrs)
+	if x.info != nil && *x.info == *info {
+		return
+	}
+	x.info = info
+	if !x.changed {
+		x.changed = true
+		x.ledger.changed = append(x.ledger.changed, x)
+	}
+}
+
+// Learn takes a fact about pods. What it tells of holders with earlier windows
+// holds for those windows too.
+func (s *Stage) Learn(position uint64, arrivalMs int64, fact power.Fact) {
+	for _, key := range s.describer.Learn(fact, arrivalMs) {
+		s.mu.Lock()
+		x := s.holders[key]
+		s.mu.Unlock()
+		if x == nil {
+			continue
+		}
+		x.ledger.mu.Lock()
+		s.describe(x)
+		x.ledger.mu.Unlock()
+	}
+}
+
+// Forget says that the number h will be given to another holder.
+func (s *Stage) Forget(shard int, h uint32) {
+	l := s.shards[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.mu.Lock()
+	delete(s.holders, l.holders[h].key)
+	s.mu.Unlock()
+	l.holders[h] = nil
+}
+
+// Append books the readings of one record.
+func (s *Stage) Append(shard int, position uint64, arrivalMs int64, readings []power.Reading) {
+	l := s.shards[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.position, l.arrivalMs = position, max(l.arrivalMs, arrivalMs)
+	for i := range readings {
+		s.book(l, l.holders[readings[i].Holder], &readings[i])
+	}
+}
+
+func (l *ledger) node(cluster, name string) *node {
+	k := nodeName{cluster, name}
+	n := l.nodes[k]
+	if n == nil {
+		n = &node{nodeName: k}
+		for i, kind := range []power.HolderKind{power.System, power.Idle, power.Unattributed} {
+			n.remainders[i] = newRemainder(n, kind)
+		}
+		l.nodes[k] = n
+	}
+	return n
+}
+
+// newRemainder returns the holder of what no container or VM of a node used.
+func newRemainder(n *node, kind power.HolderKind) *holder {
+	key := power.HolderKey{Cluster: n.cluster, Node: n.name, Kind: kind}
+	name := kind.PseudoName()
+	return &holder{key: key, node: n, info: &power.Holder{
+		HolderKey: key, Type: power.SystemType,
+		Workload: power.Workload{Cluster: n.cluster, Namespace: name, Kind: kind.String(), Name: name},
+	}}
+}
