@@ -98,14 +98,19 @@ func (c *Cache) Series() (mapped, ignored int) {
 }
 
 // Apply books one request. Requests may be applied concurrently; each shard
-// takes them in the order of their positions, which must have no gaps.
+// takes them in the order of their positions, which must have no gaps. A shard
+// that already knows the position, from a snapshot, passes it over.
 func (c *Cache) Apply(r *Request) Outcome {
 	var o Outcome
 	order := sortByShard(r)
 	for i, s := range c.shards {
 		s.mu.Lock()
-		for s.turn+1 != r.Position {
+		for s.turn+1 < r.Position {
 			s.wake.Wait()
+		}
+		if s.turn >= r.Position {
+			s.mu.Unlock()
+			continue
 		}
 		s.nowMin = uint32(max(r.ArrivalMs, 0) / 60_000)
 		condemned, freed := s.sweep(r.ArrivalMs)

@@ -1,0 +1,146 @@
+package transform
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/state"
+)
+
+// Walk writes or fills the open windows of one shard. The caller keeps the
+// shard's cache from booking meanwhile. Everything that was filled counts as
+// not yet collected: what had been durable is merely written again.
+func (s *Stage) Walk(shard int, c *state.Codec) {
+	l := s.shards[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	state.Uint(c, &l.position)
+	state.Int(c, &l.arrivalMs)
+
+	// Holders by their number; forgotten ones keep their place.
+	n := state.Len(c, len(l.holders))
+	if c.Reading() {
+		l.holders = nil
+	}
+	for i := range n {
+		var h *holder
+		if !c.Reading() {
+			h = l.holders[i]
+		}
+		h = s.walkHolder(c, l, h)
+		if c.Err() != nil {
+			return
+		}
+		if c.Reading() {
+			l.holders = append(l.holders, h)
+		}
+	}
+	numbers := make(map[*holder]uint32)
+	for i, h := range l.holders {
+		numbers[h] = uint32(i)
+	}
+	byName := func(a, b nodeName) int {
+		return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.name, b.name))
+	}
+	nodes := l.nodes
+	state.MapFunc(c, &nodes, byName, func(k *nodeName, n **node) {
+		state.String(c, &k.cluster)
+		state.String(c, &k.name)
+		if c.Reading() {
+			*n = l.node(k.cluster, k.name)
+		}
+		s.walkNode(c, l, *n, numbers)
+	})
+}
+
+func (s *Stage) walkHolder(c *state.Codec, l *ledger, h *holder) *holder {
+	known := h != nil
+	state.Bool(c, &known)
+	if !known {
+		return nil
+	}
+	if c.Reading() {
+		h = &holder{ledger: l}
+	}
+	for _, f := range []*string{
+		&h.key.Cluster, &h.key.Node, &h.key.ID, &h.attrs.Container, &h.attrs.Pod, &h.attrs.PodUID,
+		&h.attrs.Namespace, &h.attrs.Image, &h.attrs.Command, &h.attrs.Runtime,
+	} {
+		state.String(c, f)
+	}
+	state.Uint(c, &h.key.Kind)
+	if c.Reading() && c.Err() == nil {
+		if h.key.Kind < power.Container || h.key.Kind > power.Unattributed {
+			c.Fail(fmt.Errorf("%w: holder kind %d", state.ErrMalformed, h.key.Kind))
+			return nil
+		}
+		h.node = l.node(h.key.Cluster, h.key.Node)
+		s.mu.Lock()
+		s.holders[h.key] = h
+		s.mu.Unlock()
+		s.describe(h)
+	}
+	return h
+}
+
+func (s *Stage) walkNode(c *state.Codec, l *ledger, n *node, numbers map[*holder]uint32) {
+	state.String(c, &n.generation)
+	state.Int(c, &n.newestMs)
+	state.Int(c, &n.sealedMs)
+	state.Uint(c, &n.checked)
+	state.Slice(c, &n.windows, func(p **window) {
+		if c.Reading() {
+			*p = &window{node: n, byHolder: make(map[*holder]int32), dirty: true}
+		}
+		w := *p
+		state.Int(c, &w.startMs)
+		state.Int(c, &w.touchedMs)
+		state.Uint(c, &w.revision)
+		for _, e := range []*power.Energy{&w.used, &w.active, &w.idle, &w.containers, &w.vms, &w.idleShares} {
+			walkEnergy(c, e)
+		}
+		for i := range w.knows {
+			state.Uint(c, &w.knows[i])
+		}
+		w.span.walk(c)
+		rows := w.rows
+		if !c.Reading() {
+			// The rows of a holder that was forgotten have long been collected.
+			rows = slices.DeleteFunc(slices.Clone(rows), func(x row) bool { _, ok := numbers[x.holder]; return !ok })
+		}
+		state.Slice(c, &rows, func(x *row) {
+			number := numbers[x.holder]
+			state.Uint(c, &number)
+			if c.Reading() {
+				if int(number) >= len(l.holders) || l.holders[number] == nil {
+					c.Fail(fmt.Errorf("%w: a row of holder %d", state.ErrMalformed, number))
+					return
+				}
+				x.holder, x.dirty = l.holders[number], true
+				w.byHolder[x.holder] = int32(len(w.byHolder))
+			}
+			walkEnergy(c, &x.energy)
+			state.Int(c, &x.idle)
+			walkEnergy(c, &x.counter)
+			state.Uint(c, &x.revision)
+			x.span.walk(c)
+			state.Bool(c, &x.integrated)
+		})
+		if c.Reading() {
+			w.rows = rows
+		}
+	})
+}
+
+func walkEnergy(c *state.Codec, e *power.Energy) {
+	for i := range e {
+		state.Int(c, &e[i])
+	}
+}
+
+func (s *span) walk(c *state.Codec) {
+	state.Int(c, &s.seenMs)
+	state.Int(c, &s.endMs)
+}
