@@ -1,0 +1,195 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"mime"
+	"net/http"
+	"slices"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// ClassifyInput is what a user tells of a workload. Everything may be missing.
+type ClassifyInput struct {
+	Namespace       string
+	Workload        string
+	OwnerKind       string
+	Labels          map[string]string
+	Annotations     map[string]string
+	Image           string
+	Command         []string
+	Resources       map[string]string // resource name to quantity, as Kubernetes writes them
+	PowerWatts      []float64         // a series of mean power, one value each IntervalSeconds
+	IntervalSeconds float64
+}
+
+// ClassifyResult says what a workload is taken for, and why.
+type ClassifyResult struct {
+	Type         power.Type
+	Stage        string // "rule", "profile" or "none"
+	Rule         string // the rule that matched; empty for none
+	Reason       string
+	Confidence   float64 // 0…1
+	Alternatives []Alternative
+}
+
+// An Alternative is another type the workload may be of.
+type Alternative struct {
+	Type       power.Type `json:"workload_type"`
+	Confidence float64    `json:"confidence"`
+}
+
+// classifyFields are the fields of a body, in the order they are documented.
+var classifyFields = []string{"namespace", "workload", "owner_kind", "labels", "annotations", "image", "command", "resources", "power_watts", "interval_seconds"}
+
+const maxClassifyWatts = 100_000
+
+// POST /profile/classify
+func (a *api) profileClassify(w http.ResponseWriter, r *http.Request) error {
+	if err := a.parse(r).problem(); err != nil {
+		return err
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type",
+			"send the body with Content-Type: application/json")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.cfg.MaxClassifyBodyBytes))
+	if err != nil {
+		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+			return err
+		}
+		return invalid(ParamError{Parameter: "body", Reason: "ended before it was whole"})
+	}
+	in, errs := parseClassify(body)
+	if len(errs) > 0 {
+		return invalid(errs...)
+	}
+
+	res := a.classifier.Classify(in)
+	alternatives := res.Alternatives
+	if alternatives == nil {
+		alternatives = []Alternative{}
+	}
+	return writeJSON(w, r, struct {
+		Classification any      `json:"classification"`
+		Confidence     *float64 `json:"confidence"`
+		Timestamp      stamp    `json:"timestamp"`
+	}{
+		Classification: struct {
+			WorkloadType power.Type    `json:"workload_type"`
+			Stage        string        `json:"stage"`
+			Rule         string        `json:"rule"`
+			Reason       string        `json:"reason"`
+			Alternatives []Alternative `json:"alternatives"`
+		}{typeOf(res.Type), res.Stage, res.Rule, res.Reason, alternatives},
+		Confidence: number(res.Confidence),
+		Timestamp:  stampOf(a.cfg.Now()),
+	})
+}
+
+// parseClassify reads a body field by field, so that each field that is wrong
+// or not known can be named.
+func parseClassify(body []byte) (ClassifyInput, []ParamError) {
+	var in ClassifyInput
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return in, []ParamError{{Parameter: "body", Reason: "is not a JSON object"}}
+	}
+	if len(fields) == 0 {
+		return in, []ParamError{{Parameter: "body", Reason: "says nothing; give at least one field", Allowed: classifyFields}}
+	}
+	var errs []ParamError
+	fail := func(field, reason string, allowed ...string) {
+		if len(errs) < 10 {
+			errs = append(errs, ParamError{Parameter: field, Reason: reason, Allowed: allowed})
+		}
+	}
+	read := func(field string, into any, what string) {
+		if raw, ok := fields[field]; ok && (bytes.Equal(raw, []byte("null")) || json.Unmarshal(raw, into) != nil) {
+			fail(field, "is not "+what)
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains(classifyFields, field) {
+			reason := "is not a field of this body"
+			if n := nearest(field, classifyFields); n != "" {
+				reason += fmt.Sprintf("; did you mean %q?", n)
+			}
+			fail(clip(field), reason, classifyFields...)
+		}
+	}
+	read("namespace", &in.Namespace, "a string")
+	read("workload", &in.Workload, "a string")
+	read("owner_kind", &in.OwnerKind, "a string")
+	read("labels", &in.Labels, "an object of strings")
+	read("annotations", &in.Annotations, "an object of strings")
+	read("image", &in.Image, "a string")
+	read("command", &in.Command, "an array of strings")
+	read("power_watts", &in.PowerWatts, "an array of numbers")
+	read("interval_seconds", &in.IntervalSeconds, "a number")
+	if raw, ok := fields["resources"]; ok {
+		resources, valid := parseResources(raw)
+		if !valid {
+			fail("resources", `is not an object of quantities: {"nvidia.com/gpu":1,"cpu":"500m"}, or that under "requests" and "limits"`)
+		}
+		in.Resources = resources
+	}
+	if len(in.PowerWatts) > maxClassifyWatts {
+		fail("power_watts", fmt.Sprintf("holds more than %d values", maxClassifyWatts))
+	}
+	if slices.ContainsFunc(in.PowerWatts, func(w float64) bool { return w < 0 || math.IsInf(w, 0) }) {
+		fail("power_watts", "holds a negative value")
+	}
+	switch _, said := fields["interval_seconds"]; {
+	case in.IntervalSeconds < 0 || said && in.IntervalSeconds == 0:
+		fail("interval_seconds", "must be more than 0")
+	case len(in.PowerWatts) > 0 && !said:
+		fail("interval_seconds", "is needed with power_watts: the seconds between two values")
+	}
+	return in, errs
+}
+
+// parseResources reads quantities, given by themselves or as Kubernetes has
+// them, under requests and limits. Where both speak, the request counts.
+func parseResources(raw json.RawMessage) (map[string]string, bool) {
+	var flat map[string]json.RawMessage
+	if json.Unmarshal(raw, &flat) != nil || flat == nil {
+		return nil, false
+	}
+	out := map[string]string{}
+	for _, part := range []string{"limits", "requests"} {
+		nested, ok := flat[part]
+		if !ok {
+			continue
+		}
+		var quantities map[string]json.RawMessage
+		if json.Unmarshal(nested, &quantities) != nil || !addQuantities(out, quantities) {
+			return nil, false
+		}
+		delete(flat, part)
+	}
+	return out, addQuantities(out, flat)
+}
+
+func addQuantities(out map[string]string, quantities map[string]json.RawMessage) bool {
+	for name, raw := range quantities {
+		var s string
+		var n json.Number
+		switch {
+		case bytes.HasPrefix(raw, []byte(`"`)) && json.Unmarshal(raw, &s) == nil:
+			out[name] = s
+		case !bytes.HasPrefix(raw, []byte(`"`)) && json.Unmarshal(raw, &n) == nil && n != "":
+			out[name] = n.String()
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,76 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// writeCSV writes one line for each hour, or for each hour and group where
+// groups were asked for. An empty cell is an unknown number. What the money
+// rests on closes each line, so that a sheet can be read by itself.
+func (h hourly) writeCSV(w http.ResponseWriter, r *http.Request) error {
+	var b bytes.Buffer
+	out := csv.NewWriter(&b)
+	header := []string{"hour", "partial"}
+	for _, d := range h.dims {
+		header = append(header, string(d))
+	}
+	out.Write(append(header,
+		"energy_kwh", "idle_energy_kwh", "electricity_cost", "cooling_cost", "carbon_cost", "total_cost", "carbon_kg",
+		"currency", "coverage", "cost_model", "implied_pue", "implied_carbon_kg_per_kwh"))
+	line := func(hour hourCost, values []string, c Cost) {
+		cells := []string{hour.Hour.String(), strconv.FormatBool(hour.Partial)}
+		for _, v := range values {
+			cells = append(cells, cellText(v))
+		}
+		for _, f := range []*float64{c.EnergyKWh, c.IdleEnergyKWh, c.ElectricityCost, c.CoolingCost, c.CarbonCost, c.TotalCost, c.CarbonKg} {
+			cells = append(cells, cellNumber(f))
+		}
+		out.Write(append(cells, cellString(c.Currency), cellNumber(c.Coverage),
+			cellString(h.CostModel), cellNumber(h.ImpliedPUE), cellNumber(h.ImpliedCarbonKgPerKWh)))
+	}
+	for _, hour := range h.CostAnalysis {
+		if len(h.dims) == 0 {
+			line(hour, nil, hour.Cost)
+			continue
+		}
+		if len(hour.Groups) == 0 { // so that no hour is missing from the sheet
+			line(hour, make([]string, len(h.dims)), hour.Cost)
+		}
+		for _, g := range hour.Groups {
+			line(hour, g.values, g.cost)
+		}
+	}
+	out.Flush()
+	if err := out.Error(); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	w.Header().Set("Content-Disposition", `attachment; filename="wattledger-cost-hourly.csv"`)
+	return writeBody(w, r, http.StatusOK, "text/csv; charset=utf-8; header=present", b.Bytes())
+}
+
+func cellNumber(f *float64) string {
+	if f == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*f, 'f', -1, 64)
+}
+
+func cellString(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return cellText(*s)
+}
+
+// cellText keeps a spreadsheet from taking a name for a formula.
+func cellText(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

@@ -1,0 +1,108 @@
+// Package httpapi answers questions about the books over HTTP: what draws power
+// now, what it costs, by hour and by workload, and whether the nodes' sums
+// close. It reads only the store; what arrives by remote write is handed to the
+// receiver untouched.
+//
+// A handler is safe for concurrent use and keeps nothing between requests.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// Config is what users may set.
+type Config struct {
+	// QueryTimeout bounds the work of one answer. 0 means 30 s.
+	QueryTimeout time.Duration `yaml:"query_timeout"`
+	// MaxQueries is how many questions the store is asked at once; more wait
+	// for their turn within their own QueryTimeout. 0 means 20.
+	MaxQueries int `yaml:"max_queries"`
+	// MaxClassifyBodyBytes bounds the body of POST /profile/classify. 0 means 1 MiB.
+	MaxClassifyBodyBytes int64 `yaml:"max_classify_body_bytes"`
+	// Pprof serves /debug/pprof/.
+	Pprof bool `yaml:"pprof"`
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time `yaml:"-"`
+}
+
+func (c Config) withDefaults() Config {
+	if c.QueryTimeout <= 0 {
+		c.QueryTimeout = 30 * time.Second
+	}
+	if c.MaxQueries <= 0 {
+		c.MaxQueries = 20
+	}
+	if c.MaxClassifyBodyBytes <= 0 {
+		c.MaxClassifyBodyBytes = 1 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// A Classifier tells what class of workload a description belongs to. It has no
+// side effects and may be called concurrently.
+type Classifier interface {
+	Classify(ClassifyInput) ClassifyResult
+}
+
+// Operations are the answers that belong to the process and not to the books.
+type Operations struct {
+	Ingest  http.Handler // remote write; decides its own status codes
+	Senders http.Handler // GET /debug/senders
+	Metrics http.Handler // GET /metrics
+	// Ready returns what the process waits for or has trouble with. It is ready
+	// when every check is.
+	Ready func(context.Context) []Check
+	// Reload reads the configuration again; nil when lifecycle is disabled.
+	Reload func(context.Context) error
+	// ConfigYAML returns the configuration in force with its secrets masked.
+	ConfigYAML func() string
+	// Price returns the price in force at a time in Unix milliseconds. It is
+	// asked only when an answer holds no row that would tell; nil means unknown.
+	Price   func(atMs int64) power.Price
+	Version string
+}
+
+// A Check is one detail of readiness.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+type api struct {
+	cfg        Config
+	books      store.Querier
+	classifier Classifier
+	ops        Operations
+	logger     *slog.Logger
+	metrics    metrics
+	page       page
+	slots      chan struct{} // one token per question being asked of the store
+}
+
+// New returns the handler of every route. It starts nothing.
+func New(cfg Config, books store.Querier, classifier Classifier, ops Operations, logger *slog.Logger, reg prometheus.Registerer) http.Handler {
+	cfg = cfg.withDefaults()
+	a := &api{
+		cfg:        cfg,
+		books:      books,
+		classifier: classifier,
+		ops:        ops,
+		logger:     logger,
+		metrics:    newMetrics(reg),
+		page:       newPage(),
+		slots:      make(chan struct{}, cfg.MaxQueries),
+	}
+	return a.router()
+}

@@ -1,0 +1,136 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestOperations(t *testing.T) {
+	f := func(s *server, method, path string, status int, says string) {
+		t.Helper()
+		res, body := s.do(method, path, "")
+		if res.StatusCode != status || !strings.Contains(body, says) {
+			t.Errorf("%s %s: %d %s, want %d with %q", method, path, res.StatusCode, body, status, says)
+		}
+	}
+	s := serve(t, &books{})
+	for _, path := range []string{"/-/healthy", "/health", "/live"} {
+		f(s, "GET", path, 200, `{"status":"healthy","version":"0.1.0"}`)
+	}
+	for _, path := range []string{"/-/ready", "/ready"} {
+		f(s, "GET", path, 200, `{"status":"ready","checks":[{"name":"journal","ok":true,"detail":"replayed"}]}`)
+	}
+	f(s, "POST", "/-/reload", 200, "reloaded")
+	f(s, "GET", "/metrics", 200, "up 1")
+	f(s, "GET", "/debug/senders", 200, "[]")
+	f(s, "GET", "/api/v1/status/config", 200, "<secret>")
+	f(s, "GET", "/debug/pprof/", 200, "goroutine")
+	f(s, "GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile")
+	f(s, "GET", "/debug/pprof/cmdline", 200, "httpapi")
+
+	s = serve(t, &books{}, func(cfg *Config, ops *Operations) {
+		cfg.Pprof, ops.Reload = false, nil
+		ops.Ready = func(context.Context) []Check {
+			return []Check{{"store", true, "open"}, {"journal", false, "replaying record 12 of 400"}}
+		}
+	})
+	f(s, "GET", "/-/ready", 503, "replaying record 12 of 400")
+	f(s, "GET", "/-/healthy", 200, "healthy")
+	s.problem(403, "POST", "/-/reload", "")
+	s.problem(404, "GET", "/debug/pprof/", "")
+
+	s = serve(t, &books{}, func(_ *Config, ops *Operations) {
+		ops.Reload = func(context.Context) error { return errors.New("wattledger.yaml line 3: unknown key tariffs") }
+	})
+	if p := s.problem(500, "POST", "/-/reload", ""); !strings.Contains(p.Detail, "line 3") {
+		t.Errorf("detail %q", p.Detail)
+	}
+}
+
+func TestPage(t *testing.T) {
+	s := serve(t, &books{})
+	res, body := s.do("GET", "/", "")
+	if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "Wattledger") {
+		t.Errorf("page: %d %s", res.StatusCode, res.Header.Get("Content-Type"))
+	}
+	// The policy allows one style and one script, so there must be one of each,
+	// and nothing from elsewhere.
+	for _, tag := range []string{"<style>", "<script>"} {
+		if n := strings.Count(body, tag); n != 1 {
+			t.Errorf("%d %s", n, tag)
+		}
+	}
+	for _, outside := range []string{"src=\"http", "href=\"http", "@import", "url(http", " style=\"", " onclick="} {
+		if strings.Contains(body, outside) {
+			t.Errorf("the page holds %q", outside)
+		}
+	}
+	if csp := res.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy %q", csp)
+	}
+}
+
+func TestParseClassify(t *testing.T) {
+	in, errs := parseClassify([]byte(`{"namespace":"ml","workload":"llm","owner_kind":"Deployment","labels":{"app":"llm"},"annotations":{"a":"b"},
+		"image":"vllm/vllm-openai","command":["python","-m"],"resources":{"requests":{"cpu":"500m"},"limits":{"cpu":"2","nvidia.com/gpu":1}},
+		"power_watts":[1,2.5],"interval_seconds":60}`))
+	want := ClassifyInput{Namespace: "ml", Workload: "llm", OwnerKind: "Deployment", Labels: map[string]string{"app": "llm"}, Annotations: map[string]string{"a": "b"},
+		Image: "vllm/vllm-openai", Command: []string{"python", "-m"}, Resources: map[string]string{"cpu": "500m", "nvidia.com/gpu": "1"},
+		PowerWatts: []float64{1, 2.5}, IntervalSeconds: 60}
+	if len(errs) > 0 || !reflect.DeepEqual(in, want) {
+		t.Errorf("got %+v, %v", in, errs)
+	}
+
+	f := func(body, field, reason string) {
+		t.Helper()
+		_, errs := parseClassify([]byte(body))
+		if !slices.ContainsFunc(errs, func(e ParamError) bool { return e.Parameter == field && strings.Contains(e.Reason, reason) }) {
+			t.Errorf("%s: %+v, want %s: …%s…", body, errs, field, reason)
+		}
+	}
+	f(`{"imag":"x"}`, "imag", `did you mean "image"?`)
+	f(`{"ownerKind":"Job"}`, "ownerKind", `did you mean "owner_kind"?`)
+	f(`{}`, "body", "nothing")
+	f(`[]`, "body", "not a JSON object")
+	f(`{"image":"x"} trailing`, "body", "not a JSON object")
+	f(``, "body", "not a JSON object")
+	f(`null`, "body", "nothing")
+	f(`{"image":1}`, "image", "not a string")
+	f(`{"image":null}`, "image", "not a string")
+	f(`{"labels":{"a":1}}`, "labels", "object of strings")
+	f(`{"command":"sh"}`, "command", "array of strings")
+	f(`{"resources":{"cpu":[1]}}`, "resources", "quantities")
+	f(`{"resources":[]}`, "resources", "quantities")
+	f(`{"power_watts":[1],"interval_seconds":0}`, "interval_seconds", "more than 0")
+	f(`{"power_watts":[1]}`, "interval_seconds", "needed")
+	f(`{"power_watts":[-1],"interval_seconds":1}`, "power_watts", "negative")
+	f(`{"power_watts":[1e999],"interval_seconds":1}`, "power_watts", "array of numbers")
+}
+
+func TestClassify(t *testing.T) {
+	s := serve(t, &books{}, func(cfg *Config, _ *Operations) { cfg.MaxClassifyBodyBytes = 200 })
+	res, body := s.do("POST", "/profile/classify", `{"image":"vllm/vllm-openai:v0.9"}`, "Content-Type", "application/json; charset=utf-8")
+	want := `{"classification":{"workload_type":"inference","stage":"rule","rule":"image-vllm","reason":"image vllm/vllm-openai","alternatives":[{"workload_type":"realtime","confidence":0.1}]},"confidence":0.9,"timestamp":"2026-03-10T12:30:20Z"}` + "\n"
+	if res.StatusCode != 200 || body != want {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	s.problem(413, "POST", "/profile/classify", `{"image":"`+strings.Repeat("x", 200)+`"}`, "Content-Type", "application/json")
+	s.problem(415, "POST", "/profile/classify", `{"image":"x"}`, "Content-Type", "application/x-www-form-urlencoded")
+	s.problem(400, "POST", "/profile/classify?namespace=x", `{"image":"x"}`, "Content-Type", "application/json")
+}
+
+func FuzzClassify(f *testing.F) {
+	f.Add([]byte(`{"image":"x","resources":{"limits":{"cpu":1}},"power_watts":[1],"interval_seconds":1}`))
+	f.Add([]byte(`{"imag":null}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		in, errs := parseClassify(body)
+		if len(errs) == 0 && len(in.PowerWatts) > 0 && in.IntervalSeconds <= 0 {
+			t.Errorf("%q: power without an interval was accepted", body)
+		}
+	})
+}

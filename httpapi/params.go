@@ -1,0 +1,256 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// No name in Kubernetes is longer than 253 bytes; container ids and node names are shorter.
+const maxValueBytes = 1024
+
+// A query is the parameters of one request. It is strict: what it does not
+// know, what is said twice and what is said with nothing is an error, because a
+// filter that is silently ignored gives an answer to another question. Errors
+// are gathered, so that a user mends them all at once.
+type query struct {
+	values url.Values
+	now    time.Time
+	errs   []ParamError
+}
+
+func (a *api) parse(r *http.Request, known ...string) *query {
+	q := &query{now: a.cfg.Now().UTC()}
+	var err error
+	q.values, err = url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		q.fail("query", "is not well formed: every & = ; % and + in a value must be escaped")
+		q.values = url.Values{}
+		return q
+	}
+	names := make([]string, 0, len(q.values))
+	for name := range q.values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		switch {
+		case len(q.errs) >= 10:
+			return q // enough to work on
+		case !slices.Contains(known, name):
+			reason := "is not a parameter of this route"
+			if n := nearest(name, known); n != "" {
+				reason += fmt.Sprintf("; did you mean %q?", n)
+			}
+			q.fail(clip(name), reason, known...)
+		case len(q.values[name]) > 1:
+			q.fail(name, "is given more than once")
+		case q.values[name][0] == "":
+			q.fail(name, "is empty; leave it out to mean everything")
+		case len(q.values[name][0]) > maxValueBytes:
+			q.fail(name, fmt.Sprintf("is longer than %d bytes", maxValueBytes))
+		}
+	}
+	return q
+}
+
+// clip keeps a client's own words in an answer short.
+func clip(s string) string {
+	if len(s) > 60 {
+		s = s[:60] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+func (q *query) fail(name, reason string, allowed ...string) {
+	q.errs = append(q.errs, ParamError{Parameter: name, Reason: reason, Allowed: allowed})
+}
+
+// problem returns what is wrong with the parameters read so far, or nil.
+func (q *query) problem() error {
+	if len(q.errs) == 0 {
+		return nil
+	}
+	return invalid(q.errs...)
+}
+
+// text returns a parameter as it is, or "".
+func (q *query) text(name string) string {
+	if vs := q.values[name]; len(vs) == 1 && len(vs[0]) <= maxValueBytes {
+		return vs[0]
+	}
+	return ""
+}
+
+func (q *query) time(name string, def time.Time) time.Time {
+	s := q.text(name)
+	if s == "" {
+		return def
+	}
+	t, err := parseTime(s, q.now)
+	if err != nil {
+		q.fail(name, fmt.Sprintf("%q %v", clip(s), err))
+		return def
+	}
+	return t
+}
+
+func (q *query) duration(name string, def, least, most time.Duration) time.Duration {
+	s := q.text(name)
+	if s == "" {
+		return def
+	}
+	d, err := parseDuration(s)
+	switch {
+	case err != nil:
+		q.fail(name, fmt.Sprintf("%q %v", clip(s), err))
+	case d < least || d > most:
+		q.fail(name, fmt.Sprintf("must lie between %s and %s", formatDuration(least), formatDuration(most)))
+	default:
+		return d
+	}
+	return def
+}
+
+func (q *query) count(name string, def, most int) int {
+	s := q.text(name)
+	if s == "" {
+		return def
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > most {
+		q.fail(name, fmt.Sprintf("%q is not a whole number from 1 to %d", clip(s), most))
+		return def
+	}
+	return n
+}
+
+// choice returns one of allowed; the first is the default.
+func (q *query) choice(name string, allowed ...string) string {
+	s := q.text(name)
+	if s == "" {
+		return allowed[0]
+	}
+	if !slices.Contains(allowed, s) {
+		q.fail(name, fmt.Sprintf("%q is not known", clip(s)), allowed...)
+		return allowed[0]
+	}
+	return s
+}
+
+func (q *query) workloadType(name string) string {
+	s := q.text(name)
+	if s == "" {
+		return ""
+	}
+	t, ok := power.ParseType(s)
+	if !ok {
+		allowed := make([]string, len(power.Types))
+		for i, t := range power.Types {
+			allowed[i] = string(t)
+		}
+		q.fail(name, fmt.Sprintf("%q is not a workload type", clip(s)), allowed...)
+	}
+	return string(t)
+}
+
+// dimensions reads a list of dimensions joined by commas.
+func (q *query) dimensions(name string) []store.Dimension {
+	s := q.text(name)
+	if s == "" {
+		return nil
+	}
+	var ds []store.Dimension
+	for part := range strings.SplitSeq(s, ",") {
+		d := store.Dimension(part)
+		switch {
+		case !slices.Contains(store.Dimensions, d):
+			var allowed []string
+			for _, d := range store.Dimensions {
+				allowed = append(allowed, string(d))
+			}
+			q.fail(name, fmt.Sprintf("%q is not a dimension", clip(part)), allowed...)
+			return nil
+		case slices.Contains(ds, d):
+			q.fail(name, fmt.Sprintf("names %s twice", part))
+			return nil
+		}
+		ds = append(ds, d)
+	}
+	return ds
+}
+
+// match turns the filters a route takes into what the store matches on. A
+// workload may be given as name, namespace:name or a whole workload id.
+func (q *query) match(names ...string) map[store.Dimension]string {
+	m := map[store.Dimension]string{}
+	for _, name := range names {
+		s := q.text(name)
+		if s == "" {
+			continue
+		}
+		switch name {
+		case "workload_type":
+			m[store.WorkloadType] = q.workloadType(name)
+		case "workload":
+			id, ok := parseWorkloadID(s)
+			if !ok {
+				q.fail(name, fmt.Sprintf("%q is no workload: write name, namespace:name or cluster:namespace:kind:name", clip(s)))
+				continue
+			}
+			for d, v := range id {
+				if old, said := m[d]; said && old != v {
+					q.fail(name, fmt.Sprintf("contradicts %s=%s", d, clip(old)))
+				}
+				m[d] = v
+			}
+		default:
+			m[store.Dimension(name)] = s
+		}
+	}
+	return m
+}
+
+// period reads start and end. An end in the future is now: nothing is known of
+// what has not happened.
+func (q *query) period(defStart time.Time, longest time.Duration) (start, end time.Time) {
+	start = q.time("start", defStart)
+	end = q.time("end", q.now)
+	if end.After(q.now) {
+		end = q.now
+	}
+	switch {
+	case !start.Before(q.now):
+		q.fail("start", "lies in the future")
+	case !start.Before(end):
+		q.fail("end", "must be later than start")
+	case end.Sub(start) > longest:
+		q.fail("start", "asks for more than "+formatDuration(longest)+"; ask for less at once")
+	}
+	return start, end
+}
+
+// parseWorkloadID reads cluster:namespace:kind:name, namespace:name or name.
+func parseWorkloadID(s string) (map[store.Dimension]string, bool) {
+	parts := strings.Split(s, ":")
+	m := map[store.Dimension]string{}
+	switch len(parts) {
+	case 1:
+		m[store.Workload] = parts[0]
+	case 2:
+		m[store.Namespace], m[store.Workload] = parts[0], parts[1]
+	case 4:
+		m[store.Cluster], m[store.Namespace] = parts[0], parts[1]
+		m[store.WorkloadKind], m[store.Workload] = strings.ToLower(parts[2]), parts[3]
+	default:
+		return nil, false
+	}
+	return m, m[store.Workload] != ""
+}

@@ -1,0 +1,172 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+)
+
+// A handler parses, asks and writes; an error it returns is answered in one place.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// A route is one path. Methods not named are answered 405; HEAD follows GET.
+type route struct {
+	path string
+	get  handler
+	post handler
+	any  handler // whatever the method
+	// books says that the route asks the store, so its time and its number are bounded.
+	books bool
+	// prefix routes everything below path as well.
+	prefix bool
+}
+
+// routes is the route table: every path that is served, and nothing else is.
+func (a *api) routes() []route {
+	rs := []route{
+		{path: "/", get: a.servePage},
+		{path: "/openapi.yaml", get: a.serveOpenAPI},
+
+		{path: "/api/v1/write", post: a.ingest},
+		{path: "/api/v1/push", post: a.ingest},
+		{path: "/api/v1/receive", post: a.ingest},
+
+		{path: "/power/current", get: a.powerCurrent, books: true},
+		{path: "/power/containers", get: a.powerContainers, books: true},
+		{path: "/power/nodes", get: a.powerNodes, books: true},
+		{path: "/cost/current", get: a.costCurrent, books: true},
+		{path: "/cost/hourly", get: a.costHourly, books: true},
+		{path: "/cost/workload/{workload_id}", get: a.costWorkload, books: true},
+		{path: "/profile/workload-types", get: a.profileWorkloadTypes, books: true},
+		{path: "/profile/classify", post: a.profileClassify},
+
+		{path: "/-/healthy", get: a.healthy},
+		{path: "/health", get: a.healthy},
+		{path: "/live", get: a.healthy},
+		{path: "/-/ready", get: a.ready},
+		{path: "/ready", get: a.ready},
+		{path: "/-/reload", post: a.reload},
+		{path: "/metrics", get: pass(a.ops.Metrics)},
+		{path: "/debug/senders", get: pass(a.ops.Senders)},
+		{path: "/api/v1/status/config", get: a.statusConfig},
+	}
+	if a.cfg.Pprof {
+		rs = append(rs,
+			route{path: "/debug/pprof/cmdline", get: pass(http.HandlerFunc(pprof.Cmdline))},
+			route{path: "/debug/pprof/profile", get: pass(http.HandlerFunc(pprof.Profile))},
+			route{path: "/debug/pprof/symbol", get: pass(http.HandlerFunc(pprof.Symbol)), post: pass(http.HandlerFunc(pprof.Symbol))},
+			route{path: "/debug/pprof/trace", get: pass(http.HandlerFunc(pprof.Trace))},
+			route{path: "/debug/pprof/", get: pass(http.HandlerFunc(pprof.Index)), prefix: true},
+		)
+	}
+	return rs
+}
+
+func (a *api) router() http.Handler {
+	m := mux.NewRouter()
+	// A path is matched as it was sent: an escaped slash in a workload's id is
+	// part of the id, and nothing is redirected.
+	m.UseEncodedPath()
+	m.SkipClean(true)
+	var paths []string
+	for _, rt := range a.routes() {
+		if rt.prefix {
+			m.PathPrefix(rt.path).Handler(a.serve(rt))
+			continue
+		}
+		m.Path(rt.path).Handler(a.serve(rt))
+		paths = append(paths, rt.path)
+	}
+	m.NotFoundHandler = a.serve(route{path: "none", any: a.notFound(paths)})
+	return m
+}
+
+// methods returns what a route answers, as the Allow header says it.
+func (rt route) methods() string {
+	var ms []string
+	if rt.get != nil {
+		ms = append(ms, "GET", "HEAD")
+	}
+	if rt.post != nil {
+		ms = append(ms, "POST")
+	}
+	return strings.Join(append(ms, "OPTIONS"), ", ")
+}
+
+func (rt route) handler(method string) handler {
+	switch {
+	case rt.any != nil:
+		return rt.any
+	case method == http.MethodGet, method == http.MethodHead:
+		return rt.get
+	case method == http.MethodPost:
+		return rt.post
+	}
+	return nil
+}
+
+func (a *api) notFound(paths []string) handler {
+	return func(_ http.ResponseWriter, r *http.Request) error {
+		p := newProblem(http.StatusNotFound, "not-found", "No such route", "there is no route "+r.URL.Path)
+		if n := nearest(r.URL.Path, paths); n != "" {
+			p.Detail += "; did you mean " + n + "?"
+		}
+		return p
+	}
+}
+
+// pass hands a request to a handler of another package.
+func pass(h http.Handler) handler {
+	if h == nil {
+		return func(http.ResponseWriter, *http.Request) error {
+			return newProblem(http.StatusNotFound, "not-found", "Not served", "this process does not serve this route")
+		}
+	}
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h.ServeHTTP(w, r)
+		return nil
+	}
+}
+
+// nearest returns the member of known closest to name in edits, when it is
+// close enough to be what was meant.
+func nearest(name string, known []string) string {
+	best, bestEdits := "", min(len(name), 24)/3+2
+	sorted := slices.Sorted(slices.Values(known))
+	for _, k := range sorted {
+		if e := edits(strings.ToLower(name), k); e < bestEdits {
+			best, bestEdits = k, e
+		}
+	}
+	return best
+}
+
+// edits is the optimal string alignment distance between a and b. Of a long
+// name only the beginning is compared, so that its cost stays bounded.
+func edits(a, b string) int {
+	const most = 64
+	a, b = a[:min(len(a), most)], b[:min(len(b), most)]
+	var rows [most + 1][most + 1]int
+	for i := range len(a) + 1 {
+		rows[i][0] = i
+	}
+	for j := range len(b) + 1 {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
+}
