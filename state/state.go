@@ -26,7 +26,7 @@ import (
 // ErrMalformed is the error of reading what was not written here.
 var ErrMalformed = errors.New("malformed state")
 
-// maxString bounds the strings that are read.
+// maxString bounds the strings that are read; see Text for longer ones.
 const maxString = 1 << 20
 
 // A Codec writes to or reads from one stream. After an error it does nothing.
@@ -145,6 +145,27 @@ func String[T ~string](c *Codec, p *T) {
 	_, err := io.ReadFull(c.r, b)
 	c.Fail(malformed(err))
 	*p = T(b)
+}
+
+// Text writes or fills a string of any length.
+func Text(c *Codec, p *string) {
+	rest := *p
+	n := Len(c, (len(rest)+maxString-1)/maxString)
+	var read []byte
+	for range n {
+		var piece string
+		if !c.Reading() {
+			piece, rest = rest[:min(len(rest), maxString)], rest[min(len(rest), maxString):]
+		}
+		String(c, &piece)
+		if c.err != nil {
+			return
+		}
+		read = append(read, piece...)
+	}
+	if c.Reading() {
+		*p = string(read)
+	}
 }
 
 // Len writes n and returns it, or returns the length that was written.

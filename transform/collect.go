@@ -54,7 +54,7 @@ func (w *window) letGo() {
 }
 
 func (s *Stage) collectWindow(w *window, b *store.Batch) {
-	n, seconds, price := w.node, int32(s.windowMs/1000), s.pricer.At(w.startMs)
+	n, seconds, price := w.node, int32(s.windowMs/1000), s.tariff.At(w.startMs)
 	id := w.close()
 	idle := w.allot(&id, s.policy)
 	for i := range w.rows {

@@ -12,28 +12,14 @@ import (
 	"github.com/wattledger/wattledger/power"
 )
 
-// A Describer tells whose a holder is: its pod, workload and type.
-type Describer interface {
-	// Describe returns what is known of a holder now.
-	Describe(key power.HolderKey, attrs power.Attributes) *power.Holder
-	// Learn takes a fact and returns the holders it may say something about.
-	Learn(fact power.Fact, arrivalMs int64) []power.HolderKey
-}
-
-// A Pricer tells the price at a moment. It returns the same pointer for the
-// same price.
-type Pricer interface {
-	At(ms int64) *power.Price
-}
-
 // A Stage takes readings from the counter cache and keeps open windows. It is
 // the cache's sink; its methods may be called concurrently for different shards.
 type Stage struct {
 	windowMs  int64
 	horizonMs int64
 	policy    string // IdleSeparate, IdleProportional or IdleEven
-	describer Describer
-	pricer    Pricer
+	directory *Directory
+	tariff    *Tariff
 
 	shards []*ledger
 
@@ -79,10 +65,10 @@ type holder struct {
 
 // New returns a stage for a cache with the given number of shards. reorderMs is
 // how late a sample may be and still be booked in its own window.
-func New(cfg Config, shards int, reorderMs int64, describer Describer, pricer Pricer) *Stage {
+func New(cfg Config, shards int, reorderMs int64, directory *Directory, tariff *Tariff) *Stage {
 	s := &Stage{
 		windowMs: cfg.Window.Milliseconds(), policy: cfg.IdlePolicy,
-		describer: describer, pricer: pricer, holders: make(map[power.HolderKey]*holder),
+		directory: directory, tariff: tariff, holders: make(map[power.HolderKey]*holder),
 	}
 	s.horizonMs = reorderMs + s.windowMs
 	for range shards {
@@ -137,7 +123,7 @@ func (s *Stage) describe(x *holder) {
 		x.info = &power.Holder{HolderKey: x.key}
 		return
 	}
-	info := s.describer.Describe(x.key, x.attrs)
+	info := s.directory.Describe(x.key, x.attrs, x.ledger.arrivalMs)
 	if x.info != nil && *x.info == *info {
 		return
 	}
@@ -151,7 +137,7 @@ func (s *Stage) describe(x *holder) {
 // Learn takes a fact about pods. What it tells of holders with earlier windows
 // holds for those windows too.
 func (s *Stage) Learn(position uint64, arrivalMs int64, fact power.Fact) {
-	for _, key := range s.describer.Learn(fact, arrivalMs) {
+	for _, key := range s.directory.Learn(fact, arrivalMs) {
 		s.mu.Lock()
 		x := s.holders[key]
 		s.mu.Unlock()
@@ -169,9 +155,11 @@ func (s *Stage) Forget(shard int, h uint32) {
 	l := s.shards[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	key := l.holders[h].key
 	s.mu.Lock()
-	delete(s.holders, l.holders[h].key)
+	delete(s.holders, key)
 	s.mu.Unlock()
+	s.directory.Release(key)
 	l.holders[h] = nil
 }
 

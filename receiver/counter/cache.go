@@ -180,11 +180,16 @@ func (c *Cache) admit(s *shard, n *Series) (Ref, bool) {
 type factSeries struct {
 	key     Key
 	seenMin uint32 // arrival of its last sample, minutes since the epoch
+	toldMin uint32 // when the fact was told
 }
 
-// learn passes on the facts of a request. A fact is told once, when its series
-// is first seen; when the series ends it is forgotten, so that it is told again
-// if the labels return.
+// tellAgainMin is after how long a fact that still holds is told again, so that
+// the directory knows from its own clock what may be forgotten.
+const tellAgainMin = 6 * 60
+
+// learn passes on the facts of a request. A fact is told when its series is
+// first seen, and again after tellAgainMin; when the series ends it is
+// forgotten, so that it is told again if the labels return.
 func (c *Cache) learn(r *Request, facts []int32, o *Outcome) {
 	if len(facts) == 0 {
 		return
@@ -222,7 +227,7 @@ func (c *Cache) admitFact(r *Request, m *Sample) bool {
 		} else {
 			c.facts = append(c.facts, factSeries{})
 		}
-		c.facts[i].key = n.Key
+		c.facts[i] = factSeries{key: n.Key, toldMin: uint32(max(r.ArrivalMs, 0) / 60_000)}
 		ref = refFact | Ref(i)
 		c.series.put(n.Key, ref)
 		c.mapped++
@@ -244,15 +249,17 @@ func (c *Cache) forgetFact(ref Ref) {
 	c.mapped--
 }
 
-// sweepFacts forgets, once an hour, the series that ended without saying so.
+// sweepFacts forgets, once an hour, the series that ended without saying so and
+// those that are to be told again.
 func (c *Cache) sweepFacts(arrivalMs int64) {
 	if arrivalMs < c.sweepMs {
 		return
 	}
 	c.sweepMs = arrivalMs + 3_600_000
-	silent := uint32(max(arrivalMs-c.cfg.ForgetAfter.Milliseconds(), 0) / 60_000)
+	now := uint32(max(arrivalMs, 0) / 60_000)
+	silent := uint32(c.cfg.ForgetAfter.Minutes())
 	for i := range c.facts {
-		if f := &c.facts[i]; f.key != (Key{}) && f.seenMin < silent {
+		if f := &c.facts[i]; f.key != (Key{}) && (f.seenMin+silent < now || f.toldMin+tellAgainMin <= now) {
 			c.forgetFact(refFact | Ref(i))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/state"
@@ -36,11 +37,12 @@ func (c *Cache) Start(position uint64) {
 // Save writes the state of every shard, one after the other, each as it stands
 // at a position of its own: replaying from the lowest on, a shard skips what it
 // knows. beside writes what the sink keeps for a shard while that shard stands
-// still. Series are not state: they are parsed again when they are next seen.
-func (c *Cache) Save(w io.Writer, beside func(shard int, c *state.Codec)) error {
+// still; head writes what belongs to the whole. Series are not state: they are parsed again when they are next seen.
+func (c *Cache) Save(w io.Writer, head func(c *state.Codec), beside func(shard int, c *state.Codec)) error {
 	out := state.NewWriter(w)
 	version := uint64(snapshotVersion)
 	state.Uint(out, &version)
+	head(out)
 	var part bytes.Buffer
 	for i, s := range c.shards {
 		part.Reset()
@@ -52,51 +54,26 @@ func (c *Cache) Save(w io.Writer, beside func(shard int, c *state.Codec)) error 
 		if err := in.Close(); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
-		bytes := part.String()
-		writeBlob(out, bytes)
+		blob := part.String()
+		state.Text(out, &blob)
 	}
 	return out.Close()
 }
 
-// writeBlob writes a shard's part with its length before it.
-func writeBlob(c *state.Codec, blob string) {
-	const piece = 1 << 19
-	n := (len(blob) + piece - 1) / piece
-	state.Len(c, n)
-	for len(blob) > 0 {
-		p := blob[:min(piece, len(blob))]
-		state.String(c, &p)
-		blob = blob[len(p):]
-	}
-}
-
-// readBlob reads what writeBlob wrote.
-func readBlob(c *state.Codec) []byte {
-	var blob []byte
-	for range state.Len(c, 0) {
-		var p string
-		state.String(c, &p)
-		if c.Err() != nil {
-			return nil
-		}
-		blob = append(blob, p...)
-	}
-	return blob
-}
-
-// Load fills an empty cache from what Save wrote, and calls beside as Save did.
-func (c *Cache) Load(r io.Reader, beside func(shard int, c *state.Codec)) error {
+// Load fills an empty cache from what Save wrote, and calls head and beside as Save did.
+func (c *Cache) Load(r io.Reader, head func(c *state.Codec), beside func(shard int, c *state.Codec)) error {
 	in := state.NewReader(r)
 	var version uint64
 	if state.Uint(in, &version); version != snapshotVersion {
 		in.Fail(fmt.Errorf("snapshot version %d: this program reads version %d", version, snapshotVersion))
 	}
+	head(in)
 	for i, s := range c.shards {
-		blob := readBlob(in)
-		if in.Err() != nil {
+		var blob string
+		if state.Text(in, &blob); in.Err() != nil {
 			break
 		}
-		part := state.NewReader(bytes.NewReader(blob))
+		part := state.NewReader(strings.NewReader(blob))
 		s.walk(part, c.replicas)
 		if part.Err() == nil {
 			part.Fail(s.check())
