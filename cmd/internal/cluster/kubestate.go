@@ -13,7 +13,7 @@ type fact struct {
 func (p *pod) describe() {
 	id := []Label{{"namespace", p.namespace}, {"pod", p.name}, {"uid", p.uid}}
 	add := func(name string, value float64, pairs ...string) {
-		p.facts = append(p.facts, fact{name, with(id, pairs...), value})
+		p.facts = append(p.facts, fact{name, With(id, pairs...), value})
 	}
 	p.facts = nil
 	add("kube_pod_info", 1, "host_ip", "10.0.0."+string(rune('1'+p.node.index%9)), "pod_ip", p.ip, "node", p.node.Name,

@@ -118,10 +118,10 @@ func (l *load) currentLabels(now int64) *loadLabels {
 	s.process = labelSet("pid", fmt.Sprint(l.pid), "comm", comm(l), "exe", "/usr/bin/"+comm(l), "type", kind,
 		"state", s.state, "container_id", containerID, "vm_id", vmID, "node_name", node)
 	for z := range numZones {
-		s.zones[z] = with(s.plain, "zone", zoneNames[z])
-		s.processZones[z] = with(s.process, "zone", zoneNames[z])
+		s.zones[z] = With(s.plain, "zone", zoneNames[z])
+		s.processZones[z] = With(s.process, "zone", zoneNames[z])
 		if s.pod != nil {
-			s.podZones[z] = with(s.pod, "zone", zoneNames[z])
+			s.podZones[z] = With(s.pod, "zone", zoneNames[z])
 		}
 	}
 	s.gpu = make(map[int][]Label)

@@ -34,8 +34,8 @@ func sortLabels(labels []Label) {
 	slices.SortFunc(labels, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// with returns labels and the pairs, sorted by name.
-func with(labels []Label, pairs ...string) []Label {
+// With returns labels and the pairs, sorted by name.
+func With(labels []Label, pairs ...string) []Label {
 	return mergeLabels(labels, labelSet(pairs...))
 }
 
