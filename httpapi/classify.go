@@ -11,6 +11,8 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -24,8 +26,8 @@ type ClassifyInput struct {
 	Annotations     map[string]string
 	Image           string
 	Command         []string
-	Resources       map[string]string // resource name to quantity, as Kubernetes writes them
-	PowerWatts      []float64         // a series of mean power, one value each IntervalSeconds
+	Resources       map[string]float64 // requests by resource name, in the resource's own unit: cores, bytes, devices
+	PowerWatts      []float64          // a series of mean power, one value each IntervalSeconds
 	IntervalSeconds float64
 }
 
@@ -158,12 +160,12 @@ func parseClassify(body []byte) (ClassifyInput, []ParamError) {
 
 // parseResources reads quantities, given by themselves or as Kubernetes has
 // them, under requests and limits. Where both speak, the request counts.
-func parseResources(raw json.RawMessage) (map[string]string, bool) {
+func parseResources(raw json.RawMessage) (map[string]float64, bool) {
 	var flat map[string]json.RawMessage
 	if json.Unmarshal(raw, &flat) != nil || flat == nil {
 		return nil, false
 	}
-	out := map[string]string{}
+	out := map[string]float64{}
 	for _, part := range []string{"limits", "requests"} {
 		nested, ok := flat[part]
 		if !ok {
@@ -178,18 +180,36 @@ func parseResources(raw json.RawMessage) (map[string]string, bool) {
 	return out, addQuantities(out, flat)
 }
 
-func addQuantities(out map[string]string, quantities map[string]json.RawMessage) bool {
+func addQuantities(out map[string]float64, quantities map[string]json.RawMessage) bool {
 	for name, raw := range quantities {
-		var s string
-		var n json.Number
-		switch {
-		case bytes.HasPrefix(raw, []byte(`"`)) && json.Unmarshal(raw, &s) == nil:
-			out[name] = s
-		case !bytes.HasPrefix(raw, []byte(`"`)) && json.Unmarshal(raw, &n) == nil && n != "":
-			out[name] = n.String()
-		default:
+		text := string(raw)
+		if raw[0] == '"' && json.Unmarshal(raw, &text) != nil {
 			return false
 		}
+		n, ok := parseQuantity(text)
+		if !ok {
+			return false
+		}
+		out[name] = n
 	}
 	return true
+}
+
+var quantitySuffixes = map[string]float64{
+	"": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+	"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "Pi": 1 << 50, "Ei": 1 << 60,
+}
+
+// parseQuantity reads a quantity as Kubernetes writes it: 2, 500m, 1.5, 4Gi, 1e3.
+func parseQuantity(s string) (float64, bool) {
+	digits := strings.TrimRight(s, "numkMGTPEi")
+	if strings.ContainsAny(digits, "xX_pPIaN") { // what only Go takes for a number
+		return 0, false
+	}
+	unit, ok := quantitySuffixes[s[len(digits):]]
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || !ok || n < 0 {
+		return 0, false
+	}
+	return n * unit, true
 }

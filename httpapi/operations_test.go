@@ -80,7 +80,7 @@ func TestParseClassify(t *testing.T) {
 		"image":"vllm/vllm-openai","command":["python","-m"],"resources":{"requests":{"cpu":"500m"},"limits":{"cpu":"2","nvidia.com/gpu":1}},
 		"power_watts":[1,2.5],"interval_seconds":60}`))
 	want := ClassifyInput{Namespace: "ml", Workload: "llm", OwnerKind: "Deployment", Labels: map[string]string{"app": "llm"}, Annotations: map[string]string{"a": "b"},
-		Image: "vllm/vllm-openai", Command: []string{"python", "-m"}, Resources: map[string]string{"cpu": "500m", "nvidia.com/gpu": "1"},
+		Image: "vllm/vllm-openai", Command: []string{"python", "-m"}, Resources: map[string]float64{"cpu": 0.5, "nvidia.com/gpu": 1},
 		PowerWatts: []float64{1, 2.5}, IntervalSeconds: 60}
 	if len(errs) > 0 || !reflect.DeepEqual(in, want) {
 		t.Errorf("got %+v, %v", in, errs)
@@ -133,4 +133,34 @@ func FuzzClassify(f *testing.F) {
 			t.Errorf("%q: power without an interval was accepted", body)
 		}
 	})
+}
+
+func TestParseQuantity(t *testing.T) {
+	f := func(s string, want float64) {
+		t.Helper()
+		got, ok := parseQuantity(s)
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("parseQuantity(%q) = %v, %v, want %v", s, got, ok, want)
+		}
+	}
+	f("2", 2)
+	f("500m", 0.5)
+	f("1.5", 1.5)
+	f("1e3", 1000)
+	f("4Gi", 4<<30)
+	f("100M", 100e6)
+	f("2E", 2e18)
+	f("0", 0)
+	f("", -1)
+	f("Gi", -1)
+	f("-1", -1)
+	f("1Kib", -1)
+	f("1iK", -1)
+	f("0x10", -1)
+	f("Inf", -1)
+	f("NaN", -1)
+	f("1_000", -1)
+	f("null", -1)
+	f("[1]", -1)
+	f("1 ", -1)
 }
