@@ -29,7 +29,8 @@ type Config struct {
 	IdlePolicy string        `yaml:"idle_policy"` // separate, proportional or even
 	RulesFile  string        `yaml:"rules_file"`  // classification rules; empty for the built-in ones
 	MaxPods    int           `yaml:"max_pods"`    // pods remembered at once
-	// ForgetPodsAfter is how long a pod that nothing refers to is remembered.
+	// ForgetPodsAfter is how long a pod is remembered from which no container
+	// or VM with an open account is described.
 	ForgetPodsAfter time.Duration `yaml:"forget_pods_after"`
 	Cost            CostConfig    `yaml:"cost"`
 }

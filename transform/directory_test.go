@@ -1,0 +1,312 @@
+package transform
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+func shippedRules(t testing.TB) *Classifier {
+	t.Helper()
+	file, err := os.ReadFile("../configs/workloads.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseRules(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newDirectory(t testing.TB) *Directory { return NewDirectory(DefaultConfig(), shippedRules(t)) }
+
+// fact makes a fact from "name=value" pairs.
+func fact(kind power.FactKind, pairs ...string) power.Fact {
+	f := power.Fact{Kind: kind, Cluster: "c", Value: 1}
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		f.Labels = append(f.Labels, power.Label{Name: name, Value: value})
+	}
+	slices.SortFunc(f.Labels, func(a, b power.Label) int { return strings.Compare(a.Name, b.Name) })
+	return f
+}
+
+func containerKey(id string) power.HolderKey {
+	return power.HolderKey{Cluster: "c", Node: "n", Kind: power.Container, ID: id}
+}
+
+func workloadOf(h *power.Holder) string {
+	text := h.Workload.ID()
+	if h.Inferred {
+		text += "?"
+	}
+	return text
+}
+
+// A container is met before anything is known of its pod; every fact that comes
+// later mends its description, and tells for whom.
+func TestDirectoryLearnsLate(t *testing.T) {
+	d := newDirectory(t)
+	key := containerKey("0123456789abcdef")
+	attributes := power.Attributes{}
+	f := func(want string, wantType power.Type) {
+		t.Helper()
+		h := d.Describe(key, attributes, 0)
+		if got := workloadOf(h); got != want || h.Type != wantType {
+			t.Errorf("described as %s, %s by rule %q; want %s, %s", got, h.Type, h.Rule, want, wantType)
+		}
+		if again := d.Describe(key, attributes, 0); again != h {
+			t.Error("the same description is another pointer")
+		}
+	}
+	learn := func(want bool, x power.Fact) {
+		t.Helper()
+		got := d.Learn(x, 0)
+		if want != (len(got) == 1 && got[0] == key) {
+			t.Errorf("fact %v changes %v, want the container: %v", x.Labels, got, want)
+		}
+		if again := d.Learn(x, 0); again != nil {
+			t.Errorf("the same fact again changes %v", again)
+		}
+	}
+	f("c::container:0123456789ab?", power.Unknown)
+	attributes.PodUID = "u1"
+	f("c::container:0123456789ab?", power.Unknown)
+	learn(true, fact(power.PodFact, "pod_id=u1", "pod_name=shop-7d9f5c6b8-x2x4q", "pod_namespace=retail", "zone=package", "pod=kepler-1", "namespace=kepler"))
+	f("c:retail:deployment:shop?", power.Unknown)
+	learn(false, fact(power.PodFact, "pod_id=u2", "pod_name=other-0", "pod_namespace=retail"))
+	// Scraped without honorLabels: pod and namespace name kube-state-metrics.
+	learn(true, fact(power.PodOwnerFact, "uid=u1", "exported_pod=shop-7d9f5c6b8-x2x4q", "exported_namespace=retail", "pod=ksm-1", "namespace=monitoring", "owner_kind=ReplicaSet", "owner_name=shop-7d9f5c6b8", "owner_is_controller=true"))
+	f("c:retail:deployment:shop?", power.Unknown)
+	learn(true, fact(power.ReplicaSetOwnerFact, "namespace=retail", "replicaset=shop-7d9f5c6b8", "owner_kind=Rollout", "owner_name=shop"))
+	f("c:retail:rollout:shop", power.Unknown)
+	learn(true, fact(power.PodContainerFact, "uid=u1", "pod=shop-7d9f5c6b8-x2x4q", "namespace=retail", "container=main", "container_id=containerd://0123456789abcdef", "image=docker.io/library/nginx:1.27"))
+	f("c:retail:rollout:shop", power.Web)
+	learn(true, fact(power.PodLabelsFact, "uid=u1", "pod=shop-7d9f5c6b8-x2x4q", "namespace=retail", "label_wattledger_io_workload_type=cache"))
+	f("c:retail:rollout:shop", power.Cache)
+
+	h := d.Describe(key, attributes, 0)
+	if h.Pod != "shop-7d9f5c6b8-x2x4q" || h.PodUID != "u1" || h.Container != "main" || h.Image != "docker.io/library/nginx:1.27" {
+		t.Errorf("described as %+v", h)
+	}
+	d.Release(key)
+	if got := d.Learn(fact(power.PodLabelsFact, "uid=u1", "label_wattledger_io_workload_type=web"), 0); len(got) != 0 {
+		t.Errorf("a released holder is told of: %v", got)
+	}
+}
+
+func TestDirectoryOwners(t *testing.T) {
+	d := newDirectory(t)
+	pod := func(uid, name, ownerKind, ownerName string) {
+		d.Learn(fact(power.PodOwnerFact, "uid="+uid, "pod="+name, "namespace=ns", "owner_kind="+ownerKind, "owner_name="+ownerName, "owner_is_controller=true"), 0)
+	}
+	f := func(uid, want string) {
+		t.Helper()
+		if got := workloadOf(d.Describe(containerKey("id-"+uid), power.Attributes{PodUID: uid}, 0)); got != want {
+			t.Errorf("pod %s is of %s, want %s", uid, got, want)
+		}
+	}
+	pod("1", "web-5d4b9c7f66-abcde", "ReplicaSet", "web-5d4b9c7f66")
+	f("1", "c:ns:deployment:web?") // the ReplicaSet's own owner is not known
+	d.Learn(fact(power.ReplicaSetOwnerFact, "namespace=ns", "replicaset=web-5d4b9c7f66", "owner_kind=<none>"), 0)
+	f("1", "c:ns:replicaset:web-5d4b9c7f66")
+	pod("2", "etl-29301234-9m2kd", "Job", "etl-29301234")
+	f("2", "c:ns:cronjob:etl?")
+	d.Learn(fact(power.JobOwnerFact, "namespace=ns", "job_name=etl-29301234", "owner_kind=CronJob", "owner_name=etl"), 0)
+	f("2", "c:ns:cronjob:etl")
+	pod("3", "train-worker-0", "PyTorchJob", "train")
+	f("3", "c:ns:pytorchjob:train")
+	pod("4", "js-0-x7k2p", "Job", "js-workers-0")
+	f("4", "c:ns:job:js-workers-0")
+	d.Learn(fact(power.JobOwnerFact, "namespace=ns", "job_name=js-workers-0", "owner_kind=JobSet", "owner_name=js"), 0)
+	f("4", "c:ns:jobset:js")
+	pod("5", "pi-driver", "SparkApplication", "pi")
+	pod("6", "pi-exec-1", "Pod", "pi-driver")
+	f("6", "c:ns:sparkapplication:pi")
+	pod("7", "etcd-node-a", "Node", "node-a")
+	f("7", "c:ns:pod:etcd-node-a")
+	pod("8", "toolbox", "<none>", "<none>")
+	f("8", "c:ns:pod:toolbox")
+	pod("9", "loop", "Pod", "loop") // owns itself
+	f("9", "c:ns:pod:loop")
+	pod("10", "ping", "Pod", "pong")
+	pod("11", "pong", "Pod", "ping")
+	d.Describe(containerKey("id-10"), power.Attributes{PodUID: "10"}, 0) // ends
+
+	// A static pod: the kubelet's UID and the API server's differ.
+	d.Learn(fact(power.PodFact, "pod_id=kubelet-uid", "pod_name=kube-apiserver-node-a", "pod_namespace=kube-system"), 0)
+	d.Learn(fact(power.PodOwnerFact, "uid=mirror-uid", "pod=kube-apiserver-node-a", "namespace=kube-system", "owner_kind=Node", "owner_name=node-a"), 0)
+	f("kubelet-uid", "c:kube-system:pod:kube-apiserver-node-a")
+}
+
+func TestDirectoryInfersFromNames(t *testing.T) {
+	f := func(pod, wantKind, wantName string) {
+		t.Helper()
+		kind, name, inferred := inferWorkload(pod)
+		if kind != wantKind || name != wantName || !inferred {
+			t.Errorf("%s: %s %s, inferred %v; want %s %s", pod, kind, name, inferred, wantKind, wantName)
+		}
+	}
+	f("ml-training-7d9f5c6b8-x2x4q", "deployment", "ml-training")
+	f("web-5d4b9c7f66-k8n2v", "deployment", "web")
+	f("llm-infer-0", "statefulset", "llm-infer")
+	f("cassandra-12", "statefulset", "cassandra")
+	f("etl-29301234-9m2kd", "cronjob", "etl")
+	f("node-exporter-x2x4q", "daemonset", "node-exporter")
+	f("train-3-x7k2p", "job", "train")
+	f("etcd-node-a", "pod", "etcd-node-a")
+	f("toolbox", "pod", "toolbox")
+	f("my-nginx", "pod", "my-nginx")
+	f("-0", "pod", "-0")
+}
+
+// Legacy containers name their pod, with no UID, and have no kube-state-metrics.
+func TestDirectoryWithoutFacts(t *testing.T) {
+	d := newDirectory(t)
+	h := d.Describe(containerKey("x"), power.Attributes{Namespace: "kcloud-workloads", Pod: "ml-training-7d9f5c6b8-x2x4q", Container: "trainer"}, 0)
+	if got := workloadOf(h); got != "c:kcloud-workloads:deployment:ml-training?" || h.Type != power.MLTraining || h.Container != "trainer" {
+		t.Errorf("described as %s, %+v", got, h)
+	}
+	f := func(kind power.HolderKind, want string, wantType power.Type) {
+		t.Helper()
+		h := d.Describe(power.HolderKey{Cluster: "c", Node: "n", Kind: kind}, power.Attributes{}, 0)
+		if h.Workload.ID() != want || h.Type != wantType || h.Inferred {
+			t.Errorf("%s is described as %+v", kind, h)
+		}
+	}
+	f(power.System, "c:__system__:system:__system__", power.SystemType)
+	f(power.Idle, "c:__idle__:idle:__idle__", power.Unknown)
+	f(power.Unattributed, "c:__unattributed__:unattributed:__unattributed__", power.Unknown)
+	vm := d.Describe(power.HolderKey{Cluster: "c", Node: "n", Kind: power.VM, ID: "v1"}, power.Attributes{Container: "vm-db"}, 0)
+	if vm.Workload.ID() != "c::vm:vm-db" || vm.Type != power.Database {
+		t.Errorf("a VM is described as %+v", vm)
+	}
+}
+
+func TestDirectoryIsBounded(t *testing.T) {
+	c := DefaultConfig()
+	c.MaxPods = 10
+	d := NewDirectory(c, shippedRules(t))
+	hour := time.Hour.Milliseconds()
+	d.Describe(containerKey("x"), power.Attributes{PodUID: "0"}, 0)
+	for i := range 20 {
+		d.Learn(fact(power.PodFact, fmt.Sprintf("pod_id=%d", i), fmt.Sprintf("pod_name=p-%d", i), "pod_namespace=ns"), int64(i))
+	}
+	if pods, holders, refused := d.Len(); pods != 10 || holders != 1 || refused != 10 {
+		t.Errorf("%d pods, %d holders, %d refused; want 10, 1, 10", pods, holders, refused)
+	}
+	// Three days later the old ones make room, but for the one a holder needs.
+	d.Learn(fact(power.PodFact, "pod_id=new", "pod_name=new", "pod_namespace=ns"), 72*hour)
+	if pods, _, _ := d.Len(); pods != 2 {
+		t.Errorf("%d pods after three days, want 2", pods)
+	}
+	if h := d.Describe(containerKey("x"), power.Attributes{PodUID: "0"}, 72*hour); h.Pod != "p-0" {
+		t.Errorf("the pod of a live holder is forgotten: %+v", h)
+	}
+}
+
+func TestDirectorySnapshot(t *testing.T) {
+	facts := []power.Fact{
+		fact(power.PodFact, "pod_id=u1", "pod_name=a-0", "pod_namespace=ns"),
+		fact(power.PodFact, "pod_id=u2", "pod_name=a-0", "pod_namespace=ns"),
+		fact(power.PodOwnerFact, "uid=u1", "pod=a-0", "namespace=ns", "owner_kind=StatefulSet", "owner_name=a"),
+		fact(power.ReplicaSetOwnerFact, "namespace=ns", "replicaset=r", "owner_kind=Deployment", "owner_name=r"),
+		fact(power.PodLabelsFact, "uid=u1", "pod=a-0", "namespace=ns", "label_app=x", "annotation_y=z"),
+		fact(power.PodContainerFact, "uid=u1", "pod=a-0", "namespace=ns", "container=m", "container_id=docker://id1", "image=redis"),
+		fact(power.PodContainerFact, "uid=u1", "pod=a-0", "namespace=ns", "container=b", "container_id=docker://id2", "image=redis"),
+		fact(power.PodRequestsFact, "uid=u1", "pod=a-0", "namespace=ns", "container=m", "resource=nvidia_com_gpu"),
+	}
+	var want []byte
+	for seed := range 20 {
+		d := newDirectory(t)
+		r := rand.New(rand.NewPCG(uint64(seed), 0))
+		r.Shuffle(len(facts), func(i, j int) { facts[i], facts[j] = facts[j], facts[i] })
+		for _, f := range facts {
+			d.Learn(f, 7)
+		}
+		var b bytes.Buffer
+		if err := d.Save(&b); err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = b.Bytes()
+		}
+		if !bytes.Equal(b.Bytes(), want) {
+			t.Fatal("the same facts in another order give other bytes")
+		}
+		back := newDirectory(t)
+		if err := back.Load(&b); err != nil {
+			t.Fatal(err)
+		}
+		var again bytes.Buffer
+		if err := back.Save(&again); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(again.Bytes(), want) {
+			t.Fatal("what is loaded is saved as other bytes")
+		}
+		before, after := d.Describe(containerKey("id1"), power.Attributes{}, 0), back.Describe(containerKey("id1"), power.Attributes{}, 0)
+		if *before != *after || workloadOf(after) != "c:ns:statefulset:a" || after.Type != power.Cache {
+			t.Fatalf("described as %+v before and as %+v after", before, after)
+		}
+	}
+	for n := range want {
+		if err := newDirectory(t).Load(bytes.NewReader(want[:n])); err == nil {
+			t.Fatalf("the first %d of %d bytes load without an error", n, len(want))
+		}
+	}
+}
+
+func FuzzDirectoryLoad(f *testing.F) {
+	rules := shippedRules(f)
+	d := NewDirectory(DefaultConfig(), rules)
+	d.Learn(fact(power.PodContainerFact, "uid=u1", "pod=a-0", "namespace=ns", "container=m", "container_id=docker://id1", "image=redis"), 5)
+	d.Learn(fact(power.JobOwnerFact, "namespace=ns", "job_name=r", "owner_kind=CronJob", "owner_name=r"), 6)
+	var b bytes.Buffer
+	if err := d.Save(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := NewDirectory(DefaultConfig(), rules)
+		if err := d.Load(bytes.NewReader(data)); err != nil {
+			if pods, _, _ := d.Len(); pods != 0 {
+				t.Fatalf("%d pods after an error", pods)
+			}
+			return
+		}
+		d.Describe(containerKey("id1"), power.Attributes{PodUID: "u1"}, 0)
+		d.Learn(fact(power.PodFact, "pod_id=u1", "pod_name=a-0", "pod_namespace=ns"), 1<<40)
+	})
+}
+
+func BenchmarkDirectory(b *testing.B) {
+	d := newDirectory(b)
+	var facts []power.Fact
+	for i := range 1000 {
+		facts = append(facts,
+			fact(power.PodFact, fmt.Sprintf("pod_id=u%d", i), fmt.Sprintf("pod_name=p-%d", i), "pod_namespace=ns"),
+			fact(power.PodOwnerFact, fmt.Sprintf("uid=u%d", i), fmt.Sprintf("pod=p-%d", i), "namespace=ns", "owner_kind=StatefulSet", "owner_name=p"))
+		d.Describe(containerKey(fmt.Sprint(i)), power.Attributes{PodUID: fmt.Sprintf("u%d", i)}, 0)
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		for _, f := range facts {
+			for _, key := range d.Learn(f, 0) {
+				d.Describe(key, power.Attributes{PodUID: "u" + key.ID}, 0)
+			}
+		}
+		n += len(facts)
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "facts/s")
+}

@@ -1,0 +1,256 @@
+package transform
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// A rule gives a type to the workloads for which all its columns hold. The
+// columns are documented at the head of configs/workloads.yaml.
+type rule struct {
+	Name         string             `yaml:"name"`
+	About        string             `yaml:"about"`
+	Type         typeName           `yaml:"type"`
+	TypeFrom     keys               `yaml:"type_from_label"`
+	Confidence   float64            `yaml:"confidence"`
+	Alternatives map[string]float64 `yaml:"alternatives"`
+	OwnerKinds   words              `yaml:"owner_kinds"`
+	Namespaces   patterns           `yaml:"namespaces"`
+	Labels       labelPatterns      `yaml:"labels"`
+	AnyLabel     keys               `yaml:"any_label"`
+	Images       patterns           `yaml:"images"`
+	Words        words              `yaml:"words"`
+	Commands     words              `yaml:"commands"`
+	Resources    resourcePatterns   `yaml:"resources"`
+}
+
+// ParseRules reads classification rules. Unknown keys and types are errors that
+// name the line.
+func ParseRules(file []byte) (*Classifier, error) {
+	var doc struct {
+		Rules []rule `yaml:"rules"`
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(file))
+	dec.KnownFields(true)
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+		return nil, plainYAML(err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one YAML document")
+	}
+	var at struct {
+		Rules []yaml.Node `yaml:"rules"`
+	}
+	if err := yaml.Unmarshal(file, &at); err != nil {
+		return nil, plainYAML(err)
+	}
+	seen := map[string]bool{}
+	for i := range doc.Rules {
+		r := &doc.Rules[i]
+		err := r.check()
+		if err == nil && seen[r.Name] {
+			err = errors.New("a rule before has the same name")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: rule %q: %w", at.Rules[i].Line, r.Name, err)
+		}
+		seen[r.Name] = true
+	}
+	return &Classifier{rules: doc.Rules}, nil
+}
+
+// plainYAML takes Go's type names out of an error of the YAML package.
+func plainYAML(err error) error {
+	var typeError *yaml.TypeError
+	if !errors.As(err, &typeError) {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	var texts []string
+	for _, text := range typeError.Errors {
+		if at, field, ok := strings.Cut(text, ": field "); ok {
+			if name, _, ok := strings.Cut(field, " not found in type "); ok {
+				text = fmt.Sprintf("%s: unknown key %q", at, name)
+			}
+		}
+		texts = append(texts, text)
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+func (r *rule) check() error {
+	switch {
+	case r.Name == "":
+		return errors.New("column name is missing")
+	case (r.Type.value == "") == (len(r.TypeFrom) == 0):
+		return errors.New("wants either type or type_from_label")
+	case len(r.TypeFrom)+len(r.OwnerKinds)+len(r.Namespaces)+len(r.Labels)+len(r.AnyLabel)+len(r.Images)+len(r.Words)+len(r.Commands)+len(r.Resources) == 0:
+		return errors.New("has no condition, so it would match everything")
+	case !(r.Confidence >= 0 && r.Confidence <= 1):
+		return fmt.Errorf("confidence %v: must lie between 0 and 1", r.Confidence)
+	}
+	if r.Confidence == 0 {
+		r.Confidence = 0.9
+	}
+	for name, confidence := range r.Alternatives {
+		if t, ok := power.ParseType(name); !ok || string(t) != name {
+			return fmt.Errorf("alternatives: unknown type %q", name)
+		}
+		if !(confidence >= 0 && confidence <= 1) {
+			return fmt.Errorf("alternatives: confidence %v: must lie between 0 and 1", confidence)
+		}
+	}
+	return nil
+}
+
+type typeName struct{ value power.Type }
+
+func (t *typeName) UnmarshalYAML(n *yaml.Node) error {
+	v, ok := power.ParseType(n.Value)
+	if !ok || n.Kind != yaml.ScalarNode {
+		return fmt.Errorf("line %d: unknown type %q, allowed are %v", n.Line, n.Value, power.Types)
+	}
+	t.value = v
+	return nil
+}
+
+// scalars reads a value or a list of values.
+func scalars(n *yaml.Node) ([]string, error) {
+	list := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		list = n.Content
+	}
+	var values []string
+	for _, entry := range list {
+		if entry.Kind != yaml.ScalarNode || entry.Value == "" {
+			return nil, fmt.Errorf("line %d: want a value or a list of values", entry.Line)
+		}
+		values = append(values, entry.Value)
+	}
+	return values, nil
+}
+
+// words are lower case.
+type words []string
+
+func (w *words) UnmarshalYAML(n *yaml.Node) error {
+	list, err := scalars(n)
+	for _, v := range list {
+		*w = append(*w, strings.ToLower(v))
+	}
+	return err
+}
+
+// keys are label keys as kube-state-metrics writes them.
+type keys []string
+
+func (k *keys) UnmarshalYAML(n *yaml.Node) error {
+	list, err := scalars(n)
+	for _, v := range list {
+		*k = append(*k, labelKey(v))
+	}
+	return err
+}
+
+// A pattern is a text in which * stands for any characters, cut at the stars.
+type pattern []string
+
+func compilePattern(text string) pattern { return strings.Split(strings.ToLower(text), "*") }
+
+func (p pattern) match(s string) bool {
+	if len(p) == 1 {
+		return s == p[0]
+	}
+	first, last := p[0], p[len(p)-1]
+	if len(s) < len(first)+len(last) || !strings.HasPrefix(s, first) || !strings.HasSuffix(s, last) {
+		return false
+	}
+	s = s[len(first) : len(s)-len(last)]
+	for _, part := range p[1 : len(p)-1] {
+		i := strings.Index(s, part)
+		if i < 0 {
+			return false
+		}
+		s = s[i+len(part):]
+	}
+	return true
+}
+
+type patterns []pattern
+
+func (p *patterns) UnmarshalYAML(n *yaml.Node) error {
+	list, err := scalars(n)
+	for _, v := range list {
+		*p = append(*p, compilePattern(v))
+	}
+	return err
+}
+
+func (p patterns) match(s string) bool {
+	for _, one := range p {
+		if one.match(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchPath matches a path from any of its components to its end: "redis"
+// matches "docker.io/library/redis".
+func (p patterns) matchPath(path string) bool {
+	for {
+		if p.match(path) {
+			return true
+		}
+		_, rest, ok := strings.Cut(path, "/")
+		if !ok {
+			return false
+		}
+		path = rest
+	}
+}
+
+// resourcePatterns match resources as kube-state-metrics names them.
+type resourcePatterns []pattern
+
+func (p *resourcePatterns) UnmarshalYAML(n *yaml.Node) error {
+	list, err := scalars(n)
+	for _, v := range list {
+		parts := strings.Split(v, "*")
+		for i := range parts {
+			parts[i] = labelKey(parts[i])
+		}
+		*p = append(*p, parts)
+	}
+	return err
+}
+
+// labelPatterns are keys and what their values must match, all of them.
+type labelPatterns []labelPattern
+
+type labelPattern struct {
+	key    string
+	values patterns
+}
+
+func (l *labelPatterns) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: want a map of labels", n.Line)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		p := labelPattern{key: labelKey(n.Content[i].Value)}
+		if err := p.values.UnmarshalYAML(n.Content[i+1]); err != nil {
+			return err
+		}
+		*l = append(*l, p)
+	}
+	slices.SortFunc(*l, func(a, b labelPattern) int { return strings.Compare(a.key, b.key) })
+	return nil
+}
