@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 
 	"github.com/golang/snappy"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/wattledger/wattledger/receiver/journal"
 )
@@ -231,6 +233,9 @@ func (d *decoder) decompress(q *request, encoding journal.Encoding, body []byte)
 			return fmt.Errorf("%w: %w", errCompression, err)
 		}
 	case journal.Zstd:
+		if err := singleFrame(body); err != nil {
+			return fmt.Errorf("%w: %w", errCompression, err)
+		}
 		q.raw, err = d.zstd.DecodeAll(body, q.raw[:0])
 		if isZstdTooLarge(err) {
 			return overLimit("max_decoded_bytes", d.limits.MaxDecodedBytes)
@@ -240,6 +245,42 @@ func (d *decoder) decompress(q *request, encoding journal.Encoding, body []byte)
 		}
 	default:
 		return fmt.Errorf("%w: encoding %d", errCompression, encoding)
+	}
+	return nil
+}
+
+// singleFrame checks that a zstd body is one frame, as every sender writes it.
+// For each further frame the decoder copies all that came before, so that a
+// body of many small ones would cost the square of its size.
+func singleFrame(body []byte) error {
+	var header zstd.Header
+	if err := header.Decode(body); err != nil {
+		return err
+	}
+	if header.Skippable {
+		return errors.New("zstd: skippable frame")
+	}
+	at := header.HeaderSize
+	for last := false; !last; {
+		if len(body)-at < 3 {
+			return io.ErrUnexpectedEOF
+		}
+		block := int(body[at]) | int(body[at+1])<<8 | int(body[at+2])<<16
+		last = block&1 != 0
+		size := block >> 3
+		if block>>1&3 == 1 { // one byte, repeated
+			size = 1
+		}
+		at += 3 + size
+	}
+	if header.HasCheckSum {
+		at += 4
+	}
+	switch {
+	case at > len(body):
+		return io.ErrUnexpectedEOF
+	case at < len(body):
+		return errors.New("zstd: more than one frame")
 	}
 	return nil
 }

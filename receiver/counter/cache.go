@@ -30,15 +30,15 @@ type Sink interface {
 	Forget(shard int, h uint32)
 }
 
-// numShards is how many requests can be booked at the same time. A node belongs
+// NumShards is how many requests can be booked at the same time. A node belongs
 // to one shard; results do not depend on the number.
-const numShards = 16
+const NumShards = 16
 
 // A Cache holds the state of every account.
 type Cache struct {
 	cfg      Config
 	sink     Sink
-	shards   [numShards]*shard
+	shards   [NumShards]*shard
 	replicas *numbering
 
 	mu      sync.RWMutex // held for one request's lookups, or for adding its new series
@@ -281,7 +281,7 @@ func (c *Cache) forgetSeries(s *shard, freed int) {
 
 // shardOf returns the shard of a node.
 func shardOf(cluster, node string) int {
-	return int(xxhash.Sum64String(cluster+"\x00"+node) % numShards)
+	return int(xxhash.Sum64String(cluster+"\x00"+node) % NumShards)
 }
 
 // staleNaN is the bit pattern Prometheus ends a series with.

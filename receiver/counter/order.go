@@ -4,7 +4,7 @@ import "sync"
 
 // An order is a request's samples, as indexes, sorted by shard.
 type order struct {
-	start   [numShards + 1]int32
+	start   [NumShards + 1]int32
 	samples []int32
 	facts   []int32
 	shards  []uint16 // scratch: shard of each sample
@@ -12,7 +12,7 @@ type order struct {
 
 var orders = sync.Pool{New: func() any { return new(order) }}
 
-const factShard = numShards
+const factShard = NumShards
 
 // sortByShard sorts by counting. Samples of one shard keep the order of the wire.
 func sortByShard(r *Request) *order {
@@ -22,7 +22,7 @@ func sortByShard(r *Request) *order {
 		o.samples, o.shards = make([]int32, n), make([]uint16, n)
 	}
 	o.samples, o.shards, o.facts = o.samples[:n], o.shards[:n], o.facts[:0]
-	var count [numShards + 1]int32
+	var count [NumShards + 1]int32
 	for i := range r.Samples {
 		m := &r.Samples[i]
 		s := factShard
@@ -39,11 +39,11 @@ func sortByShard(r *Request) *order {
 		count[s]++
 	}
 	at := int32(0)
-	for s := range numShards {
+	for s := range NumShards {
 		o.start[s] = at
 		at += count[s]
 	}
-	o.start[numShards] = at
+	o.start[NumShards] = at
 	next := o.start
 	for i, s := range o.shards {
 		if s == factShard {
