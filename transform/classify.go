@@ -214,7 +214,7 @@ func (r *rule) matches(s *normalSubject) (power.Type, string, bool) {
 	}
 	for _, l := range r.Labels {
 		v, ok := s.labels[l.key]
-		if !ok || !l.values.match(v) {
+		if !ok || !l.values.match(strings.ToLower(v)) {
 			return "", "", false
 		}
 		say("label %s is %q", l.key, v)
