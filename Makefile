@@ -1,0 +1,67 @@
+# Wattledger. `make run` builds and starts it; `make test` installs what the
+# tests need and runs them.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+STORAGE   ?= data
+ARGS      ?=
+
+BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
+PACKAGES   := prometheus redis-server buildah gcc libc6-dev ca-certificates
+SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: build install test race run demo lint fuzz bench docker-build docker-run clean
+
+build:
+	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
+
+# Only what is absent is installed, so that it costs nothing the second time.
+install:
+	@missing=$$(for p in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; \
+	done); \
+	if [ -n "$$missing" ]; then \
+		set -x; $(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+	go mod download
+
+test: install
+	go test -race -timeout 25m ./...
+
+race: test
+
+run: build
+	mkdir -p $(STORAGE)
+	bin/wattledger serve --storage.path=$(STORAGE) $(ARGS)
+
+demo: build
+	bin/wattledger demo $(ARGS)
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+# Every target, one after the other: go fuzzes one at a time.
+fuzz:
+	@targets=$$(go test -list '^Fuzz' ./...) || { echo "$$targets"; exit 1; }; \
+	echo "$$targets" | awk '/^Fuzz/ {name[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' | \
+	while read -r package name; do \
+		echo "fuzz $$package $$name $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package </dev/null || exit 1; \
+	done
+
+bench:
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+docker-build:
+	VERSION=$(VERSION) deployment/image.sh build
+
+docker-run:
+	deployment/image.sh run $(ARGS)
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,158 @@
+// Package wattledger_test holds what is true of the repository as a whole.
+package wattledger_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// policy says which packages of ours a package may import; "*" stands for one
+// folder, and cmd/... may import everything. Stages do not import the stages
+// beside them. A package that is not here may import nothing of ours. A line that
+// ends in _test adds to what a package's tests may import.
+const policy = `
+power             -
+state             -
+store             power
+store/*           power store
+receiver/journal  power
+receiver/counter  power state
+receiver          power receiver/journal receiver/counter
+transform         power state store
+httpapi           power store transform
+client            power
+configs           receiver receiver/journal receiver/counter transform store/* httpapi
+cmd/...           ...
+httpapi_test      store/local
+`
+
+// only names packages that live in one folder, so that what they stand for does.
+const only = `
+github.com/gorilla/mux               httpapi
+modernc.org/sqlite                   store/local cmd/...
+github.com/prometheus/prometheus/tsdb/wlog  receiver/journal
+`
+
+const module = "github.com/wattledger/wattledger/"
+
+// Tests keep the same rules, but may use the suites made for them, in folders
+// whose names end in "test".
+func TestImports(t *testing.T) {
+	allowed, places := table(policy), table(only)
+	seen := map[string]bool{}
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != "." || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir, test := path.Dir(name), strings.HasSuffix(name, "_test.go")
+		rule := find(allowed, dir)
+		if rule != "" {
+			seen[rule] = true
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if folders, ok := places[imported]; ok && !matchAny(folders, dir) && !test {
+				t.Errorf("%s imports %s, which lives in %s", name, imported, strings.Join(folders, ", "))
+			}
+			if dir == "power" && strings.Contains(strings.Split(imported, "/")[0], ".") && !test {
+				t.Errorf("%s imports %s: power takes the standard library only", name, imported)
+			}
+			ours, ok := strings.CutPrefix(imported, module)
+			if !ok || ours == dir || matchAny(allowed[rule], ours) {
+				continue
+			}
+			if test && (strings.HasSuffix(ours, "test") || matchAny(allowed[dir+"_test"], ours)) {
+				continue
+			}
+			t.Errorf("%s imports %s; %s may import %s", name, ours, dir, strings.Join(allowed[rule], " "))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, must := range []string{"power", "store", "receiver", "receiver/journal", "receiver/counter", "transform", "httpapi", "cmd/..."} {
+		if !seen[must] {
+			t.Errorf("no package met the rule of %s: does the walk see the repository?", must)
+		}
+	}
+}
+
+func table(text string) map[string][]string {
+	t := map[string][]string{}
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 0 {
+			t[words[0]] = words[1:]
+		}
+	}
+	return t
+}
+
+// find returns the most exact rule for dir.
+func find(rules map[string][]string, dir string) string {
+	best := ""
+	for pattern := range rules {
+		if match(pattern, dir) && (best == "" || pattern == dir || len(pattern) > len(best) && best != dir) {
+			best = pattern
+		}
+	}
+	return best
+}
+
+func matchAny(patterns []string, dir string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, dir) })
+}
+
+func match(pattern, dir string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "..."); ok {
+		return strings.HasPrefix(dir+"/", prefix)
+	}
+	ok, _ := path.Match(pattern, dir)
+	return ok
+}
+
+func TestPolicyMatches(t *testing.T) {
+	rules := table(policy)
+	f := func(dir, rule, imported string, want bool) {
+		t.Helper()
+		if got := find(rules, dir); got != rule {
+			t.Errorf("%s has the rule of %q, want %q", dir, got, rule)
+		}
+		if got := matchAny(rules[rule], imported); got != want {
+			t.Errorf("%s may import %s: %v, want %v", dir, imported, got, want)
+		}
+	}
+	f("power", "power", "store", false)
+	f("store/local", "store/*", "power", true)
+	f("store/local", "store/*", "store/redis", false)
+	f("store/local", "store/*", "transform", false)
+	f("receiver/counter", "receiver/counter", "receiver/journal", false)
+	f("receiver", "receiver", "receiver/journal", true)
+	f("receiver", "receiver", "transform", false)
+	f("transform", "transform", "receiver", false)
+	f("httpapi", "httpapi", "store/local", false)
+	f("configs", "configs", "store/local", true)
+	f("cmd/wattledger", "cmd/...", "receiver", true)
+	f("cmd/internal/cluster", "cmd/...", "power", true)
+	f("somewhere/else", "", "power", false)
+}
