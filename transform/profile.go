@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -22,9 +23,9 @@ type Profile struct {
 
 // NewProfile describes power drawn at even intervals. Values that are no numbers
 // or below 0 are left out.
-func NewProfile(watts []float64, intervalSeconds float64) Profile {
+func NewProfile(watts []float64, step time.Duration) Profile {
 	sorted := slices.DeleteFunc(slices.Clone(watts), func(w float64) bool { return !(w >= 0) || math.IsInf(w, 1) })
-	p := Profile{Samples: len(sorted), Seconds: float64(len(sorted)) * intervalSeconds}
+	p := Profile{Samples: len(sorted), Seconds: float64(len(sorted)) * step.Seconds()}
 	if len(sorted) == 0 {
 		return p
 	}
@@ -69,17 +70,21 @@ const (
 	acceleratedWatts = 150
 )
 
-// ClassifyProfile guesses a type from the shape of a power series, for when no
-// rule matches. Power alone says little: the confidence never exceeds 0.5, and
+// Classify guesses a type from the shape of a power series where no rule gave
+// one. It returns what the rules said where it has no guess either. Power alone says little: the confidence never exceeds 0.5, and
 // most shapes give no type. The shapes:
 //
 //   - high and even for nearly all of the time: training
 //   - high at times and low between: inference
 //   - at work for a part of the time and at rest for the other: batch
 //   - low with short peaks: web
-func ClassifyProfile(p Profile) Classification {
+func (p Profile) Classify(ruled Classification) Classification {
+	if ruled.Type != power.Unknown {
+		return ruled
+	}
 	none := func(reason string) Classification {
-		return Classification{Type: power.Unknown, Stage: StageNone, Reason: reason}
+		ruled.Reason += "; the power: " + reason
+		return ruled
 	}
 	guess := func(t power.Type, confidence float64, reason string, alternatives ...Alternative) Classification {
 		return Classification{Type: t, Stage: StageProfile, Reason: reason, Confidence: confidence, Alternatives: alternatives}
