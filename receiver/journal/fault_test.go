@@ -183,7 +183,7 @@ func failStep(t *testing.T, step, mode string, cause error, times int) {
 	default:
 		second = false
 	}
-	refused, last := appendSome(40, 9000) // crosses segments
+	refused, last := appendSome(25, 9000) // crosses segments
 	if f.fired == 0 {
 		t.Fatal("the fault did not fire")
 	}
@@ -203,12 +203,12 @@ func failStep(t *testing.T, step, mode string, cause error, times int) {
 
 	// Once the fault is gone, a journal that has not failed goes on by itself.
 	f.set("", "", nil, 0)
-	refused, last = appendSome(10, 9000)
-	if failed && (refused != 10 || !errors.Is(last, ErrFailed)) {
-		t.Errorf("a failed journal refuses %d of 10, %v; want all with ErrFailed", refused, last)
+	refused, last = appendSome(4, 9000)
+	if failed && (refused != 4 || !errors.Is(last, ErrFailed)) {
+		t.Errorf("a failed journal refuses %d of 4, %v; want all with ErrFailed", refused, last)
 	}
 	if !failed && refused > 0 {
-		t.Errorf("refuses %d of 10 after the fault: %v", refused, last)
+		t.Errorf("refuses %d of 4 after the fault: %v", refused, last)
 	}
 	sameRecords(t, readAll(t, j, 1), want)
 	mustClose(t, j)

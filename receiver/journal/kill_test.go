@@ -53,7 +53,7 @@ func appendForEver(dir string) {
 func TestKilledAtRandomMoments(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := map[uint64]int{}
-	for round := range 12 {
+	for round := range 8 {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), childDir+"="+dir)
 		child.Stderr = os.Stderr

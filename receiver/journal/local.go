@@ -94,8 +94,8 @@ type releaser struct{ fileutil.Releaser }
 
 func (r releaser) Close() error { return r.Release() }
 
-// Close waits for the group being written. What it held open is closed even
-// when it returns an error.
+// Close waits for the group being written. After it another process may open
+// the directory, also when it returns an error.
 func (j *Local) Close() error {
 	j.mu.Lock()
 	closed := j.closed
@@ -113,6 +113,9 @@ func (j *Local) Close() error {
 		err = j.cut() // closing a failed log writes what was left in its buffer
 	default:
 		err = j.log.Close()
+	}
+	if noSpace(err) {
+		err = nil // the log could not fill its last page; nothing acknowledged needs that
 	}
 	if err = errors.Join(err, j.lock.Close()); err != nil {
 		return fmt.Errorf("close journal: %w", err)

@@ -24,7 +24,7 @@ func TestEndAfterAgreesWithTheLog(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	index, off := 0, int64(0)
 	var records [][]byte
-	for range 3000 {
+	for range 800 {
 		size := rng.IntN(3 * pageBytes)
 		if room := int(pageBytes - off%pageBytes - fragmentHeaderBytes); rng.IntN(3) > 0 { // about a page's end
 			size = max(1, room+rng.IntN(30)-15)

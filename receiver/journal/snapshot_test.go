@@ -121,12 +121,12 @@ func TestDamagedSnapshotIsNamedAndNotSkipped(t *testing.T) {
 			t.Fatalf("the older one, asked for by name: %d bytes, %v", len(got), err)
 		}
 	}
-	for at := 0; at < len(good); at += 1 + at/40 {
+	for at := 0; at < len(good); at += 1 + at/12 {
 		b := bytes.Clone(good)
 		b[at] ^= 1 << (at % 8)
 		f(b, at)
 	}
-	for at := 0; at < len(good); at += 1 + at/20 {
+	for at := 0; at < len(good); at += 1 + at/8 {
 		f(good[:at], at)
 	}
 	f(append(bytes.Clone(good), 0), len(good))
