@@ -1,14 +1,273 @@
-// Package configs holds the configuration the product ships with.
+// Package configs holds the configuration the product ships with and loads the
+// one it runs with: a flag counts before the environment, the environment before
+// the file, the file before the default.
+//
+// wattledger.yaml is embedded. It is the default and its documentation in one,
+// so the two cannot disagree.
 package configs
 
-import _ "embed"
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
 
-// Workloads is configs/workloads.yaml, the built-in classification rules.
-//
-//go:embed workloads.yaml
-var Workloads []byte
+	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/receiver"
+	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/store/local"
+	"github.com/wattledger/wattledger/transform"
+)
 
-// Metrics is configs/metrics.yaml, the built-in metric table.
-//
-//go:embed metrics.yaml
-var Metrics []byte
+var (
+	//go:embed wattledger.yaml
+	defaults []byte
+	//go:embed metrics.yaml
+	metrics []byte
+	//go:embed workloads.yaml
+	workloads []byte
+)
+
+// Config is the whole configuration. Each package owns its part.
+type Config struct {
+	Web        Web                 `yaml:"web"`
+	Log        Log                 `yaml:"log"`
+	Storage    Storage             `yaml:"storage"`
+	Kepler     Kepler              `yaml:"kepler"`
+	Receiver   receiver.Config     `yaml:"receiver"`
+	Journal    journal.Config      `yaml:"journal"`
+	Metrics    counter.TableConfig `yaml:"metrics"`
+	Accounting counter.Config      `yaml:"accounting"`
+	Transform  transform.Config    `yaml:"transform"`
+	Store      local.Config        `yaml:"store"`
+	API        httpapi.Config      `yaml:"api"`
+	InfluxDB   InfluxDB            `yaml:"influxdb"`
+	Redis      Redis               `yaml:"redis"`
+}
+
+// Web says where the service listens.
+type Web struct {
+	ListenAddress string `yaml:"listen_address"`
+	ConfigFile    string `yaml:"config_file"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level `yaml:"level"`
+	Format string     `yaml:"format"` // text or json
+}
+
+// Storage says where the books and the journal lie.
+type Storage struct {
+	Path             string        `yaml:"path"`
+	FlushInterval    time.Duration `yaml:"flush_interval"`
+	SnapshotInterval time.Duration `yaml:"snapshot_interval"`
+}
+
+// Kepler says what is known of the Prometheus that sends.
+type Kepler struct {
+	PrometheusURL string        `yaml:"prometheus_url" secret:"url"`
+	Interval      time.Duration `yaml:"interval"` // between two samples of a series
+}
+
+// InfluxDB is a follower of the books.
+type InfluxDB struct {
+	URL    string `yaml:"url" secret:"url"`
+	Bucket string `yaml:"bucket"`
+	Org    string `yaml:"org"`
+	Token  string `yaml:"token" secret:"all"`
+}
+
+// Redis is a follower of the books.
+type Redis struct {
+	URL string `yaml:"url" secret:"url"`
+}
+
+// A Setting is the name a flag or an environment variable has, and the key of
+// the file that it takes the place of.
+type Setting struct {
+	Name, Key, Usage string
+}
+
+// Flags are the flags of every command, named as Prometheus names its own.
+var Flags = []Setting{
+	{"config.file", "", "Configuration file; without it the built-in defaults hold."},
+	{"web.listen-address", "web.listen_address", "Address to listen on."},
+	{"web.config.file", "web.config_file", "File that enables TLS and authentication."},
+	{"storage.path", "storage.path", "Folder of the books and the journal."},
+	{"log.level", "log.level", "debug, info, warn or error."},
+	{"log.format", "log.format", "text or json."},
+}
+
+// Variables are the environment variables that are read. Each may have the
+// suffix _FILE and then names a file that holds the value.
+var Variables = []Setting{
+	{"KEPLER_PROMETHEUS_URL", "kepler.prometheus_url", ""},
+	{"KEPLER_METRICS_INTERVAL", "kepler.interval", ""},
+	{"ELECTRICITY_RATE", "transform.cost.electricity_rate", ""},
+	{"COOLING_FACTOR", "transform.cost.cooling_factor", ""},
+	{"CARBON_RATE", "transform.cost.carbon_rate", ""},
+	{"REDIS_URL", "redis.url", ""},
+	{"INFLUXDB_URL", "influxdb.url", ""},
+	{"INFLUXDB_BUCKET", "influxdb.bucket", ""},
+	{"INFLUXDB_ORG", "influxdb.org", ""},
+	{"INFLUXDB_TOKEN", "influxdb.token", ""},
+}
+
+// Load returns the configuration in force, checked. flags holds what was given
+// on the command line, by the names in Flags.
+func Load(flags map[string]string, getenv func(string) string) (*Config, error) {
+	c := Default()
+	if path := flags["config.file"]; path != "" {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("config.file: %w", err)
+		}
+		if err := c.read(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	for _, v := range Variables {
+		value, err := variable(v.Name, getenv)
+		if err != nil {
+			return nil, err
+		}
+		if value == "" {
+			continue
+		}
+		if err := c.set(v.Key, value); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name, err)
+		}
+	}
+	for name, value := range flags {
+		i := slices.IndexFunc(Flags, func(s Setting) bool { return s.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("unknown flag %q", name)
+		}
+		if Flags[i].Key == "" {
+			continue
+		}
+		if err := c.set(Flags[i].Key, value); err != nil {
+			return nil, fmt.Errorf("--%s: %w", name, err)
+		}
+	}
+	if d := Default(); c.Kepler.Interval != d.Kepler.Interval && c.Accounting.MaxGaugeGap == d.Accounting.MaxGaugeGap {
+		c.Accounting.MaxGaugeGap = 3 * c.Kepler.Interval
+	}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Default returns the configuration of wattledger.yaml.
+func Default() *Config {
+	c := &Config{}
+	if err := c.read(defaults); err != nil {
+		panic("wattledger.yaml: " + err.Error()) // a test keeps this from ever being built
+	}
+	return c
+}
+
+// variable returns an environment variable's value, or that of the file which
+// the variable with the suffix _FILE names.
+func variable(name string, getenv func(string) string) (string, error) {
+	value, path := getenv(name), getenv(name+"_FILE")
+	if path == "" {
+		return strings.TrimSpace(value), nil
+	}
+	if value != "" {
+		return "", fmt.Errorf("%s and %s_FILE are both set", name, name)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s_FILE: %w", name, err)
+	}
+	return strings.TrimSpace(string(content)), nil
+}
+
+// Check says what is wrong with c, the files it names included.
+func (c *Config) Check() error {
+	switch {
+	case c.Web.ListenAddress == "":
+		return errors.New("web.listen_address must not be empty")
+	case c.Log.Format != "text" && c.Log.Format != "json":
+		return fmt.Errorf("log.format %q: allowed are text, json", c.Log.Format)
+	case c.Storage.Path == "":
+		return errors.New("storage.path must not be empty")
+	case c.Storage.FlushInterval <= 0 || c.Storage.FlushInterval > time.Minute:
+		return fmt.Errorf("storage.flush_interval %v: must be above 0 and at most 1m", c.Storage.FlushInterval)
+	case c.Storage.SnapshotInterval < c.Storage.FlushInterval:
+		return fmt.Errorf("storage.snapshot_interval %v: must not be shorter than flush_interval", c.Storage.SnapshotInterval)
+	case c.Kepler.Interval < time.Second || c.Kepler.Interval > 10*time.Minute:
+		return fmt.Errorf("kepler.interval %v: must be from 1s to 10m", c.Kepler.Interval)
+	}
+	if err := c.Receiver.Validate(); err != nil {
+		return fmt.Errorf("receiver: %w", err)
+	}
+	if err := c.Accounting.Check(); err != nil {
+		return err // names its section itself
+	}
+	if err := c.Transform.Check(); err != nil {
+		return fmt.Errorf("transform: %w", err)
+	}
+	if err := c.Store.Check(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	for _, u := range []struct {
+		key, value string
+		schemes    []string
+	}{
+		{"kepler.prometheus_url", c.Kepler.PrometheusURL, []string{"http", "https"}},
+		{"influxdb.url", c.InfluxDB.URL, []string{"http", "https"}},
+		{"redis.url", c.Redis.URL, []string{"redis", "rediss", "unix"}},
+	} {
+		if u.value == "" {
+			continue
+		}
+		// The error of url.Parse repeats the URL, password included.
+		if parsed, err := url.Parse(u.value); err != nil || !slices.Contains(u.schemes, parsed.Scheme) {
+			return fmt.Errorf("%s: want a URL that begins with %s://", u.key, strings.Join(u.schemes, ":// or "))
+		}
+	}
+	_, _, err := c.Tables()
+	return err
+}
+
+// Tables returns the metric table and the classification rules in force.
+func (c *Config) Tables() (*counter.Table, *transform.Classifier, error) {
+	table, err := counter.ParseTable(metrics)
+	if err != nil {
+		return nil, nil, fmt.Errorf("metrics.yaml: %w", err)
+	}
+	if c.Metrics.File != "" {
+		file, err := os.ReadFile(c.Metrics.File)
+		if err != nil {
+			return nil, nil, fmt.Errorf("metrics.file: %w", err)
+		}
+		if table, err = table.Extend(file); err != nil {
+			return nil, nil, fmt.Errorf("metrics.file %s: %w", c.Metrics.File, err)
+		}
+	}
+	if table, err = table.Configure(c.Metrics); err != nil {
+		return nil, nil, fmt.Errorf("metrics: %w", err)
+	}
+	name, file := "workloads.yaml", workloads
+	if c.Transform.RulesFile != "" {
+		name = "transform.rules_file " + c.Transform.RulesFile
+		if file, err = os.ReadFile(c.Transform.RulesFile); err != nil {
+			return nil, nil, fmt.Errorf("transform.rules_file: %w", err)
+		}
+	}
+	rules, err := transform.ParseRules(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return table, rules, nil
+}

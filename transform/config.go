@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -140,4 +141,28 @@ func (c CostConfig) check() error {
 		return fmt.Errorf("cost_model %q: allowed are seed, physical", c.Model)
 	}
 	return nil
+}
+
+// String says when the band holds and what it changes.
+func (b Band) String() string {
+	var parts []string
+	if b.Name != "" {
+		parts = append(parts, b.Name+":")
+	}
+	if b.FromDate != "" {
+		parts = append(parts, "from "+b.FromDate+" until "+b.UntilDate)
+	}
+	if len(b.Days) > 0 {
+		parts = append(parts, "on "+strings.Join(b.Days, " "))
+	}
+	if b.From != "" {
+		parts = append(parts, b.From+" to "+b.To)
+	}
+	if b.ElectricityPerKWh != nil {
+		parts = append(parts, fmt.Sprintf("electricity_rate %g", *b.ElectricityPerKWh))
+	}
+	if b.CarbonKgPerKWh != nil {
+		parts = append(parts, fmt.Sprintf("carbon_intensity_kg_kwh %g", *b.CarbonKgPerKWh))
+	}
+	return strings.Join(parts, " ")
 }
