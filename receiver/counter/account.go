@@ -2,6 +2,7 @@ package counter
 
 import (
 	"math"
+	"slices"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -33,6 +34,7 @@ const (
 	flagDead      accountFlags = 1 << iota // memory given back
 	flagCondemned                          // will be given back at the next sweep unless a sample comes
 	flagNode                               // held by a node
+	flagWitness                            // shows that the node's exporter is being received
 	flagSuspected                          // the newest sample was impossible; see suspect
 )
 
@@ -71,8 +73,12 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 		s.quarantine(a, m, "no counter shows this", o)
 		return
 	}
+	x := point{t: m.TMs, v: v, start: m.StartMs}
+	if x.start >= x.t && v > 0 {
+		x.start = 0 // a counter cannot start when it already shows energy
+	}
 	if a.lastT == never {
-		s.first(i, a, m, v)
+		s.first(i, a, x, m.Ref.replica())
 		o.Booked++
 		return
 	}
@@ -80,24 +86,25 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 		o.Duplicate++
 		return
 	}
+	if m.Ref.terminated() && m.Ref.replica() != a.replica {
+		s.tail(i, a, x, m, o)
+		return
+	}
 	if a.side != 0 {
-		s.insert(a, &s.histories[a.side-1], m, v, o)
+		s.insert(a, &s.histories[a.side-1], x, m, o)
 		return
 	}
 	if m.TMs <= a.lastT {
-		s.late(a, m.TMs, v, o)
+		s.late(i, a, x, m, o)
 		return
 	}
-	last := point{a.lastT, a.lastV, a.startT}
-	if (point{m.TMs, v, m.StartMs}).resets(last) {
-		h := s.newHistory(i, a)
-		h.points = append(h.points, last)
-		s.insert(a, h, m, v, o)
+	if x.resets(a.last()) {
+		s.insert(a, s.remember(i, a), x, m, o)
 		return
 	}
 	e := v - a.lastV
 	if e > s.limitMicrojoules(a.lastT, m.TMs) {
-		s.suspect(i, a, m, v, o)
+		s.suspect(i, a, x, m, o)
 		return
 	}
 	if a.flags&flagSuspected != 0 {
@@ -105,22 +112,34 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 	}
 	s.book(a, a.lastT, m.TMs, e, v)
 	a.lastT, a.lastV = m.TMs, v
-	if m.StartMs != 0 {
-		a.startT = m.StartMs
+	if x.start != 0 {
+		a.startT = x.start
 	}
 	o.Booked++
 }
 
+func (a *account) last() point { return point{t: a.lastT, v: a.lastV, start: a.startT} }
+
 // late answers a sample that is not newer than the newest one, of an account
 // that has neither started nor restarted within reach. The differences around
-// it telescope: whatever it says is part of what is booked already.
-func (s *shard) late(a *account, tMs, v int64, o *Outcome) {
+// it telescope: whatever it says is part of what is booked already. Only one
+// that is above the newest says more: the counter started again after it.
+func (s *shard) late(i uint32, a *account, x point, m *Sample, o *Outcome) {
 	switch {
-	case tMs == a.lastT && v == a.lastV:
+	case x.t == a.lastT && x.v == a.lastV:
 		o.Duplicate++
-	case tMs == a.lastT:
+	case x.t == a.lastT:
 		o.Conflict++
+	case x.v <= a.lastV || x.t < a.lastT-s.reorderMs:
+		o.Late++
+	case !s.plausible(a.lastV, x.t, a.lastT):
+		s.quarantine(a, m, "more than the node can draw", o)
 	default:
+		// Of the samples around x the earlier cancels out: instead of last-before,
+		// (x-before) + last should have been booked.
+		s.book(a, x.t, a.lastT, x.v, 0)
+		h := s.remember(i, a)
+		h.points = slices.Insert(h.points, 0, x)
 		o.Late++
 	}
 }

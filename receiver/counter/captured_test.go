@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/golang/snappy"
@@ -93,8 +94,14 @@ type feeder struct {
 	outcome  Outcome // sum
 }
 
+var (
+	once        sync.Once
+	sharedTable *Table // parsed once: tests make many caches
+)
+
 func newFeeder(t testing.TB, sink Sink) *feeder {
-	return &feeder{cache: New(DefaultConfig(), sink), table: shippedTable(t), seed: maphash.MakeSeed(), arrival: 1_795_476_220_648}
+	once.Do(func() { sharedTable = shippedTable(t) })
+	return &feeder{cache: New(DefaultConfig(), sink), table: sharedTable, seed: maphash.MakeSeed(), arrival: 1_795_476_220_648}
 }
 
 func (f *feeder) send(samples []sample) Outcome {

@@ -22,6 +22,7 @@ type point struct {
 	t     int64 // Unix milliseconds
 	v     int64 // microjoules
 	start int64 // start timestamp of the counter, Unix milliseconds; 0 for none
+	tail  bool  // of a terminated series, from a replica that is not elected
 }
 
 // since returns the energy between two neighbouring points: the difference, or
@@ -54,6 +55,14 @@ func (s *shard) newHistory(i uint32, a *account) *history {
 	return h
 }
 
+// remember starts a history with the newest sample of an account.
+func (s *shard) remember(i uint32, a *account) *history {
+	h := s.newHistory(i, a)
+	h.points = append(h.points, a.last())
+	h.breakT = a.lastT
+	return h
+}
+
 func (s *shard) dropHistory(a *account) {
 	n := a.side - 1
 	h := &s.histories[n]
@@ -68,11 +77,10 @@ func (s *shard) dropHistory(a *account) {
 // first takes the first sample ever seen of an account. If the node's counters
 // were being received before it, the counter began at zero in between, and the
 // whole value is energy that nobody has booked; otherwise it is a mere baseline.
-func (s *shard) first(i uint32, a *account, m *Sample, v int64) {
-	a.lastT, a.lastV, a.startT, a.replica = m.TMs, v, m.StartMs, m.Ref.replica()
-	h := s.newHistory(i, a)
-	h.first, h.breakT = true, m.TMs
-	h.points = append(h.points, point{m.TMs, v, m.StartMs})
+func (s *shard) first(i uint32, a *account, x point, replica uint16) {
+	a.lastT, a.lastV, a.startT, a.replica = x.t, x.v, x.start, replica
+	h := s.remember(i, a)
+	h.first = true
 	s.credit(a, h)
 }
 
@@ -80,21 +88,57 @@ func (s *shard) first(i uint32, a *account, m *Sample, v int64) {
 func (s *shard) credit(a *account, h *history) {
 	n := &s.nodes[a.node]
 	t, v := h.points[0].t, h.points[0].v
-	if a.flags&flagNode != 0 || t <= n.firstT || !s.plausible(v, n.firstT, t) {
+	known := n.since(a.replica)
+	if a.flags&flagNode != 0 || t <= known || !s.plausible(v, known, t) {
 		return
 	}
 	h.credited, h.creditT = true, n.before(t)
 	s.book(a, h.creditT, t, v, v)
 }
 
+// maxSkewMs is how far the clocks of a pair of replicas may lie apart.
+const maxSkewMs = 5000
+
+// tail takes the end of a counter from the replica that is not elected. Its
+// clock may be behind: the end then seems to come before running samples that
+// show less. It still comes after them.
+func (s *shard) tail(i uint32, a *account, x point, m *Sample, o *Outcome) {
+	x.tail = true
+	last := [1]point{a.last()}
+	points := last[:]
+	if a.side != 0 {
+		points = s.histories[a.side-1].points
+	}
+	for _, p := range points {
+		if p.t < m.TMs-maxSkewMs || p.t > m.TMs+maxSkewMs {
+			continue
+		}
+		if p.v >= x.v {
+			o.Duplicate++
+			return
+		}
+		x.t = max(x.t, p.t+1)
+	}
+	if a.side == 0 {
+		s.remember(i, a)
+	}
+	h := &s.histories[a.side-1]
+	h.breakT = max(h.breakT, x.t)
+	s.insert(a, h, x, m, o)
+}
+
 // insert takes a sample of an account whose history is kept.
-func (s *shard) insert(a *account, h *history, m *Sample, v int64, o *Outcome) {
-	x := point{m.TMs, v, m.StartMs}
+func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
+	v := x.v
 	k := len(h.points)
-	for k > 0 && h.points[k-1].t > m.TMs {
+	for k > 0 && h.points[k-1].t > x.t {
 		k--
 	}
-	if k > 0 && h.points[k-1].t == m.TMs {
+	if k > 0 && !x.tail && h.points[k-1].tail && v < h.points[k-1].v && x.t <= h.points[k-1].t+maxSkewMs {
+		o.Duplicate++ // by the other replica's clock the counter had ended; it had not
+		return
+	}
+	if k > 0 && h.points[k-1].t == x.t {
 		if h.points[k-1].v == v {
 			o.Duplicate++
 		} else {
@@ -102,15 +146,19 @@ func (s *shard) insert(a *account, h *history, m *Sample, v int64, o *Outcome) {
 		}
 		return
 	}
-	if m.TMs < a.lastT-s.reorderMs || (k == 0 && !h.first) {
+	if x.t < a.lastT-s.reorderMs || (k == 0 && !h.first) {
 		o.Late++
 		return
 	}
-	if k > 0 && !s.plausible(x.since(h.points[k-1]), h.points[k-1].t, m.TMs) {
-		s.suspect(h.account, a, m, v, o)
+	at := x.t
+	if x.tail {
+		at = m.TMs + maxSkewMs // the latest it may have been
+	}
+	if k > 0 && !s.plausible(x.since(h.points[k-1]), h.points[k-1].t, max(at, x.t)) {
+		s.suspect(h.account, a, x, m, o)
 		return
 	}
-	if k < len(h.points) && !s.plausible(h.points[k].since(x), m.TMs, h.points[k].t) {
+	if k < len(h.points) && !s.plausible(h.points[k].since(x), x.t, h.points[k].t) {
 		s.quarantine(a, m, "more than the node can draw", o)
 		return
 	}
@@ -121,10 +169,10 @@ func (s *shard) insert(a *account, h *history, m *Sample, v int64, o *Outcome) {
 	switch {
 	case k == len(h.points): // the newest
 		p := h.points[k-1]
-		s.book(a, p.t, m.TMs, x.since(p), v)
-		a.lastT, a.lastV = m.TMs, v
-		if m.StartMs != 0 {
-			a.startT = m.StartMs
+		s.book(a, p.t, x.t, x.since(p), v)
+		a.lastT, a.lastV = x.t, v
+		if x.start != 0 {
+			a.startT = x.start
 		}
 	case k == 0: // before the first
 		n := h.points[0]
@@ -132,13 +180,13 @@ func (s *shard) insert(a *account, h *history, m *Sample, v int64, o *Outcome) {
 			s.book(a, h.creditT, n.t, -n.v, 0)
 			h.credited = false
 		}
-		s.book(a, m.TMs, n.t, n.since(x), 0)
+		s.book(a, x.t, n.t, n.since(x), 0)
 		o.Late++
 	default: // between two
 		p, n := h.points[k-1], h.points[k]
 		s.book(a, p.t, n.t, -n.since(p), 0)
-		s.book(a, p.t, m.TMs, x.since(p), 0)
-		s.book(a, m.TMs, n.t, n.since(x), 0)
+		s.book(a, p.t, x.t, x.since(p), 0)
+		s.book(a, x.t, n.t, n.since(x), 0)
 		o.Late++
 	}
 	o.Booked++

@@ -250,7 +250,7 @@ func (s *shard) used(m *meter, k int) (b booked, integrated bool) {
 	case gaugeMeter:
 		return s.integrate(m, k), true
 	case shareMeter:
-		return s.share(m, k), false
+		return s.share(m, k)
 	}
 	raw, ok := p.get(fieldRaw)
 	if !ok {
@@ -274,24 +274,32 @@ func (s *shard) used(m *meter, k int) (b booked, integrated bool) {
 		if s.plausible(diff, t, p.t) {
 			b.e = diff
 		} else {
-			b.e = s.byWatts(m, k, t)
+			b.e, integrated = s.byWatts(m, k, t), true
 		}
 	case diff < 0 && partsKnown:
 		b.e = parts.e // the register wrapped; the parts are wrap-safe
 	case diff < 0 && m.comp == power.GPU && s.plausible(raw, t, p.t):
 		b.e = raw // a device's counter starts again with its driver
 	case diff < 0:
-		b.e = s.byWatts(m, k, t)
-	case partsKnown && parts.e > diff+1e6:
+		b.e, integrated = s.byWatts(m, k, t), true
+	case partsKnown && parts.e > diff+1e6 && !s.nearer(m, k, t, diff, parts.e):
 		b.e = parts.e // it wrapped unseen, within a gap
 	case s.plausible(diff, t, p.t):
 		b.e = diff
 	case partsKnown:
 		b.e = parts.e
 	default:
-		b.e = s.byWatts(m, k, t)
+		b.e, integrated = s.byWatts(m, k, t), true
 	}
-	return b, false
+	return b, integrated
+}
+
+// nearer says whether the power gauge speaks for a rather than for b. Where the
+// register and its parts disagree over a gap, either it wrapped unseen or the
+// exporter started again unseen and the idle part holds a phantom.
+func (s *shard) nearer(m *meter, k int, fromMs, a, b int64) bool {
+	e := s.byWatts(m, k, fromMs)
+	return e > 0 && max(a-e, e-a) < max(b-e, e-b)
 }
 
 // restarted says whether the exporter started again before point k: the active
@@ -384,28 +392,29 @@ func (s *shard) idle(m *meter, k int, used, active booked) booked {
 // share returns a container's GPU energy. Its counter is a sum over live
 // processes: when one ends the sum falls, and only the power gauge knows what
 // was used meanwhile.
-func (s *shard) share(m *meter, k int) booked {
+func (s *shard) share(m *meter, k int) (b booked, integrated bool) {
 	p := &m.points[k]
 	raw, ok := p.get(fieldRaw)
 	if !ok {
-		return booked{}
+		return booked{}, false
 	}
 	t, before, ok := m.before(k, fieldRaw)
 	if !ok {
 		n := &s.nodes[m.node]
-		if !m.first || p.t <= n.firstT || !s.plausible(raw, n.firstT, p.t) {
-			return booked{}
+		known := n.since(m.replica)
+		if !m.first || p.t <= known || !s.plausible(raw, known, p.t) {
+			return booked{}, false
 		}
-		return booked{start: n.before(p.t), e: raw}
+		return booked{start: n.before(p.t), e: raw}, false
 	}
 	e := raw - before
 	if e < 0 {
-		e = s.byWatts(m, k, t)
+		e, integrated = s.byWatts(m, k, t), true
 	}
 	if !s.plausible(e, t, p.t) {
-		return booked{}
+		return booked{}, false
 	}
-	return booked{start: t, e: e}
+	return booked{start: t, e: e}, integrated
 }
 
 // integrate returns the energy under a power gauge, by the trapezoidal rule.

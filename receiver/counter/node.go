@@ -12,9 +12,9 @@ type node struct {
 	name       string
 	generation string
 	inUse      bool
-	gpuShares  bool    // Kepler reports what containers use of the GPUs
-	firstT     int64   // time of the first sample of the node's own counters; forever before one came
-	times      []int64 // recent times of such samples, rising, Unix milliseconds
+	gpuShares  bool        // Kepler reports what containers use of the GPUs
+	firsts     []firstSeen // of the node's own counters, by replica
+	times      []int64     // recent times of such samples, rising, Unix milliseconds
 	holders    map[localName]uint32
 	gone       map[accountName]goneAccount
 }
@@ -37,22 +37,55 @@ func (n *node) before(tMs int64) int64 {
 	return n.times[i-1]
 }
 
-// seen notes a sample of the node's own counters. first says that it is older
-// than any before.
-func (n *node) seen(tMs, reorderMs int64) (first bool) {
+// A firstSeen is when a replica first showed the node's own counters. Each
+// replica has a clock of its own, so each is compared with itself.
+type firstSeen struct {
+	replica uint16
+	t       int64 // Unix milliseconds
+}
+
+// since returns the time of the first sample of the node's own counters from a
+// replica, forever where none came.
+func (n *node) since(replica uint16) int64 {
+	for _, f := range n.firsts {
+		if f.replica == replica {
+			return f.t
+		}
+	}
+	return forever
+}
+
+// maxReplicas bounds how many replicas' first samples are remembered: names of
+// replicas may change with each of their pods.
+const maxReplicas = 8
+
+// seen notes a sample of the node's own counters. earlier says that it is older
+// than any before of its replica.
+func (n *node) seen(tMs int64, replica uint16, reorderMs int64) (earlier bool) {
 	if k := len(n.times); k == 0 || tMs > n.times[k-1] {
 		n.times = append(n.times, tMs)
 		if old, _ := slices.BinarySearch(n.times, tMs-2*reorderMs); old > 64 {
 			n.times = slices.Delete(n.times, 0, old)
 		}
-	} else if i, found := slices.BinarySearch(n.times, tMs); !found && (i > 0 || n.firstT >= n.times[0]) {
+	} else if i, found := slices.BinarySearch(n.times, tMs); !found && tMs >= n.times[k-1]-2*reorderMs {
 		n.times = slices.Insert(n.times, i, tMs)
 	}
-	if tMs < n.firstT {
-		n.firstT = tMs
+	for i := range n.firsts {
+		f := &n.firsts[i]
+		if f.replica != replica {
+			continue
+		}
+		if tMs >= f.t || tMs < f.t-reorderMs {
+			return false
+		}
+		f.t = tMs
 		return true
 	}
-	return false
+	if len(n.firsts) == maxReplicas {
+		n.firsts = slices.Delete(n.firsts, 0, 1)
+	}
+	n.firsts = append(n.firsts, firstSeen{replica, tMs})
+	return true
 }
 
 // A holder is one that holds accounts on a node.
@@ -82,4 +115,12 @@ type accountName struct {
 type goneAccount struct {
 	lastT, lastV int64
 	seenMin      uint32
+}
+
+// leave keeps what remains of an account.
+func (n *node) leave(name accountName, g goneAccount) {
+	if n.gone == nil {
+		n.gone = make(map[accountName]goneAccount)
+	}
+	n.gone[name] = g
 }

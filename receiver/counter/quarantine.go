@@ -37,11 +37,11 @@ func (s *shard) quarantine(a *account, m *Sample, reason string, o *Outcome) {
 // sample tells: either the counter goes on from where it was, and the suspect
 // was an outlier, or it goes on from the suspect, and the jump alone is
 // quarantined.
-func (s *shard) suspect(i uint32, a *account, m *Sample, v int64, o *Outcome) {
-	if before, ok := s.suspects[i]; ok && v >= before.v && m.TMs > before.t && s.plausible(v-before.v, before.t, m.TMs) {
+func (s *shard) suspect(i uint32, a *account, x point, m *Sample, o *Outcome) {
+	if before, ok := s.suspects[i]; ok && x.v >= before.v && x.t > before.t && s.plausible(x.v-before.v, before.t, x.t) {
 		s.clear(i, a)
-		s.book(a, before.t, m.TMs, v-before.v, v)
-		a.lastT, a.lastV, a.startT = m.TMs, v, m.StartMs
+		s.book(a, before.t, x.t, x.v-before.v, x.v)
+		a.lastT, a.lastV, a.startT = x.t, x.v, x.start
 		if a.side != 0 {
 			s.dropHistory(a)
 		}
@@ -49,8 +49,8 @@ func (s *shard) suspect(i uint32, a *account, m *Sample, v int64, o *Outcome) {
 		return
 	}
 	s.quarantine(a, m, "more than the node can draw", o)
-	if m.TMs > a.lastT {
-		s.suspects[i] = point{m.TMs, v, m.StartMs}
+	if x.t > a.lastT {
+		s.suspects[i] = x
 		a.flags |= flagSuspected
 	}
 }

@@ -86,7 +86,7 @@ func (s *shard) apply(m *Sample, o *Outcome) {
 	} else {
 		s.measureTogether(i, m, o)
 	}
-	if a.flags&flagNode != 0 && a.role != RoleGauge && s.nodes[a.node].seen(m.TMs, s.reorderMs) {
+	if a.flags&flagWitness != 0 && s.nodes[a.node].seen(m.TMs, m.Ref.replica(), s.reorderMs) {
 		s.recredit(a.node)
 	}
 }
@@ -134,6 +134,10 @@ func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
 	a := &s.accounts[i]
 	if h.kind == power.Node {
 		a.flags |= flagNode
+		// Other exporters' devices say nothing of when Kepler's counters began to come.
+		if m.Role != RoleGauge && (m.Source == "" || m.Generation != OtherSource) {
+			a.flags |= flagWitness
+		}
 	}
 	if m.Role != RoleCounter {
 		a.side = s.meter(a, m) + 1
@@ -183,7 +187,7 @@ func (s *shard) node(m *Mapping) uint32 {
 		ni = uint32(len(s.nodes))
 		s.nodes = append(s.nodes, node{
 			cluster: name.cluster, name: name.name, generation: m.Generation, inUse: true,
-			firstT: forever, holders: make(map[localName]uint32),
+			holders: make(map[localName]uint32),
 		})
 		s.nodeOf[name] = ni
 	}
@@ -246,6 +250,15 @@ func (s *shard) meter(a *account, m *Mapping) uint32 {
 		kind: kind, inUse: true, first: true, source: source, rank: int32(m.Priority),
 		holder: owner, node: a.node, comp: a.comp, zone: zone,
 	}
+	if kind == shareMeter {
+		h, gone := &s.holders[a.holder], s.nodes[a.node].gone
+		name := accountName{localName{h.kind, h.id}, power.Used, a.comp, m.Zone}
+		if g, ok := gone[name]; ok {
+			s.meters[i].first = false
+			s.meters[i].base[fieldRaw] = fieldAt{g.lastT, g.lastV, true}
+			delete(gone, name)
+		}
+	}
 	s.rank(a.node, a.comp, zone)
 	return i
 }
@@ -282,7 +295,7 @@ func (s *shard) sweep(arrivalMs int64) (condemned bool, freed int) {
 	if first {
 		return false, 0
 	}
-	silent := uint32((arrivalMs - s.forgetMs) / 60_000)
+	silent := uint32(max(arrivalMs-s.forgetMs, 0) / 60_000)
 	for hi := range s.holders {
 		h := &s.holders[hi]
 		if !h.inUse || h.kind == power.Node {
@@ -326,18 +339,19 @@ func (s *shard) forget(hi uint32) (accounts int) {
 		i := next - 1
 		a := &s.accounts[i]
 		next = a.next
+		zone, _ := splitZone(s.zones.name(a.zone))
 		if a.role == RoleCounter && a.lastT != never {
-			if n.gone == nil {
-				n.gone = make(map[accountName]goneAccount)
-			}
-			zone, _ := splitZone(s.zones.name(a.zone))
-			n.gone[accountName{name, a.measure, a.comp, zone}] = goneAccount{a.lastT, a.lastV, a.seenMin}
+			n.leave(accountName{name, a.measure, a.comp, zone}, goneAccount{a.lastT, a.lastV, a.seenMin})
 		}
 		if a.role == RoleCounter && a.side != 0 {
 			s.dropHistory(a)
 		}
 		if mi := a.side; a.role != RoleCounter && s.meters[mi-1].kind == shareMeter && s.meters[mi-1].inUse {
-			s.meters[mi-1] = meter{}
+			mt := &s.meters[mi-1]
+			if t, v, ok := mt.before(len(mt.points), fieldRaw); ok {
+				n.leave(accountName{name, power.Used, a.comp, zone}, goneAccount{t, v, a.seenMin})
+			}
+			*mt = meter{}
 			s.freeMeters = append(s.freeMeters, mi-1)
 		}
 		s.clear(i, a)

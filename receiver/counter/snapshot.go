@@ -93,7 +93,7 @@ func (c *Cache) Load(r io.Reader, head func(c *state.Codec), beside func(shard i
 func (s *shard) walk(c *state.Codec, replicas *numbering) {
 	state.Uint(c, &s.turn)
 	state.Int(c, &s.nextSweepMs)
-	state.Slice(c, &s.nodes, func(n *node) { n.walk(c) })
+	state.Slice(c, &s.nodes, func(n *node) { n.walk(c, replicas) })
 	state.Slice(c, &s.holders, func(h *holder) {
 		state.Uint(c, &h.node)
 		state.Uint(c, &h.accounts)
@@ -161,13 +161,16 @@ func (s *shard) check() error {
 	return nil
 }
 
-func (n *node) walk(c *state.Codec) {
+func (n *node) walk(c *state.Codec, replicas *numbering) {
 	state.String(c, &n.cluster)
 	state.String(c, &n.name)
 	state.String(c, &n.generation)
 	state.Bool(c, &n.inUse)
 	state.Bool(c, &n.gpuShares)
-	state.Int(c, &n.firstT)
+	state.Slice(c, &n.firsts, func(f *firstSeen) {
+		walkName(c, replicas, &f.replica)
+		state.Int(c, &f.t)
+	})
 	state.Slice(c, &n.times, func(t *int64) { state.Int(c, t) })
 	byName := func(a, b accountName) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id), cmp.Compare(a.measure, b.measure),
@@ -216,6 +219,7 @@ func (p *point) walk(c *state.Codec) {
 	state.Int(c, &p.t)
 	state.Int(c, &p.v)
 	state.Int(c, &p.start)
+	state.Bool(c, &p.tail)
 }
 
 func (h *history) walk(c *state.Codec) {
