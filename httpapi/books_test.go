@@ -188,7 +188,7 @@ func (b *books) Workloads(ctx context.Context, match map[store.Dimension]string,
 		if found[id] == nil {
 			found[id] = &store.WorkloadRow{Workload: c.Holder.Workload, Type: c.Holder.Type, Rule: c.Holder.Rule, FirstMs: c.StartMs}
 		}
-		found[id].LastMs = max(found[id].LastMs, c.LastMs)
+		found[id].LastMs = max(found[id].LastMs, c.StartMs)
 	}
 	var out []store.WorkloadRow
 	for _, f := range found {

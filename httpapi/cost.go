@@ -212,9 +212,12 @@ func (a *api) costHourly(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("hourly cost: %w", err)
 	}
-	seen, err := a.seen(r.Context(), start.UnixMilli(), toMs, hour, match[store.Cluster])
-	if err != nil {
-		return err
+	seen := seenIn(rows, ask)
+	if _, cluster := match[store.Cluster]; len(match) > 1 || len(match) == 1 && !cluster {
+		// The filter leaves out what would tell whether the nodes were seen.
+		if seen, err = a.seen(r.Context(), start.UnixMilli(), toMs, hour, match[store.Cluster]); err != nil {
+			return err
+		}
 	}
 
 	type hourSums struct {

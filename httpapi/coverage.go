@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/wattledger/wattledger/power"
@@ -85,27 +87,41 @@ func (a *api) seen(ctx context.Context, fromMs, toMs, stepMs int64, cluster stri
 	if err != nil {
 		return seenTime{}, fmt.Errorf("coverage: %w", err)
 	}
-	// A group has one row for each price; the holders of a group may have rows under several.
+	return seenIn(rows, q), nil
+}
+
+// seenIn reads the seen time off the rows of a question that leaves nothing of
+// its clusters out and groups by namespace, whatever else it groups by.
+func seenIn(rows []store.Row, q store.Query) seenTime {
+	at := slices.Index(q.GroupBy, store.Namespace)
 	type key struct {
-		startMs   int64
-		namespace string
+		startMs int64
+		group   string
 	}
 	type held struct {
-		seenMs  int64
-		holders int
+		namespace string
+		seenMs    int64
+		holders   int
 	}
-	groups := map[key]held{}
+	// A group has one row for each price, and the same holder may be in several.
+	byGroup := map[key]held{}
 	s := seenTime{ms: map[int64]float64{}}
 	for _, row := range rows {
-		k := key{row.StartMs - row.StartMs%stepMs, row.Group[0]}
-		h := groups[k]
-		groups[k] = held{h.seenMs + row.SeenMs, max(h.holders, row.Holders)}
+		k := key{row.StartMs - row.StartMs%q.StepMs, strings.Join(row.Group, "\x00")}
+		h := byGroup[k]
+		byGroup[k] = held{row.Group[at], h.seenMs + row.SeenMs, max(h.holders, row.Holders)}
 		s.lastMs = max(s.lastMs, row.LastMs)
+	}
+	groups := map[key]held{}
+	for k, h := range byGroup {
+		k.group = h.namespace
+		sum := groups[k]
+		groups[k] = held{h.namespace, sum.seenMs + h.seenMs, sum.holders + h.holders}
 	}
 	remainder := map[int64]bool{}
 	for k, h := range groups {
 		mean := float64(h.seenMs) / float64(max(h.holders, 1))
-		pseudo := isPseudo(k.namespace)
+		pseudo := isPseudo(h.namespace)
 		switch {
 		case pseudo && !remainder[k.startMs]:
 			remainder[k.startMs], s.ms[k.startMs] = true, mean
@@ -113,7 +129,7 @@ func (a *api) seen(ctx context.Context, fromMs, toMs, stepMs int64, cluster stri
 			s.ms[k.startMs] = max(s.ms[k.startMs], mean)
 		}
 	}
-	return s, nil
+	return s
 }
 
 // isPseudo says that a namespace stands for what no workload used.
