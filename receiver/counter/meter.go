@@ -302,12 +302,17 @@ func (s *shard) nearer(m *meter, k int, fromMs, a, b int64) bool {
 	return e > 0 && max(a-e, e-a) < max(b-e, e-b)
 }
 
-// restarted says whether the exporter started again before point k: the active
-// part, which is otherwise rising, fell.
+// restarted says whether the exporter started again before point k: a part,
+// which is otherwise rising, fell. It may be the idle part alone, when the
+// active one has caught up or had not begun.
 func (s *shard) restarted(m *meter, k int) bool {
-	active, ok := m.points[k].get(fieldActive)
-	_, before, okBefore := m.before(k, fieldActive)
-	return ok && okBefore && active < before
+	return m.fell(k, fieldActive) || m.fell(k, fieldIdle)
+}
+
+func (m *meter) fell(k int, f field) bool {
+	v, ok := m.points[k].get(f)
+	_, before, okBefore := m.before(k, f)
+	return ok && okBefore && v < before
 }
 
 // sumOfParts returns active plus idle. It is empty where one is missing, and
@@ -322,12 +327,9 @@ func (s *shard) sumOfParts(m *meter, k int) booked {
 		return booked{}
 	}
 	b := booked{start: ta, users: p.users}
-	switch {
-	case active < beforeA:
+	if s.restarted(m, k) {
 		b.e = active
-	case idle < beforeI:
-		b.e = active - beforeA
-	default:
+	} else {
 		b.e = active - beforeA + idle - beforeI
 	}
 	if !s.plausible(b.e, ta, p.t) {
@@ -361,7 +363,7 @@ func (s *shard) active(m *meter, k int) booked {
 		return booked{}
 	}
 	e := active - before
-	if e < 0 {
+	if s.restarted(m, k) {
 		e = active // it starts at 0 with the exporter
 	}
 	if !s.plausible(e, t, p.t) {
@@ -376,7 +378,7 @@ func (s *shard) idle(m *meter, k int, used, active booked) booked {
 	p := &m.points[k]
 	idle, ok := p.get(fieldIdle)
 	t, before, okBefore := m.before(k, fieldIdle)
-	if !ok || !okBefore || s.restarted(m, k) || idle < before {
+	if !ok || !okBefore || s.restarted(m, k) {
 		return booked{}
 	}
 	e := idle - before
