@@ -1,0 +1,389 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// rowsPerInsert is how many rows one INSERT writes. More gain nothing: by then
+// the time goes into the rows themselves.
+const rowsPerInsert = 50
+
+// inserts are the statements an append runs, prepared on the writer's connection.
+type inserts struct {
+	one, many *sql.Stmt
+	nodes     *sql.Stmt
+	args      []any
+}
+
+func prepareInserts(ctx context.Context, w *sql.Conn) (in inserts, err error) {
+	upsert := func(table string, rows int) *sql.Stmt {
+		if err != nil {
+			return nil
+		}
+		var st *sql.Stmt
+		st, err = w.PrepareContext(ctx, "INSERT INTO "+table+" VALUES (?, ?, ?)"+strings.Repeat(", (?, ?, ?)", rows-1)+
+			" ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, data = excluded.data WHERE excluded.revision >= revision")
+		return st
+	}
+	in.one, in.many, in.nodes = upsert("minutes", 1), upsert("minutes", rowsPerInsert), upsert("node_minutes", 1)
+	in.args = make([]any, 3*rowsPerInsert)
+	return in, err
+}
+
+// Append makes a batch durable; see store.Appender.
+func (s *Store) Append(ctx context.Context, b store.Batch) error {
+	began := time.Now()
+	if err := s.append(ctx, b); err != nil {
+		return fmt.Errorf("append %d charges: %w", len(b.Charges), err)
+	}
+	s.metrics.appendSeconds.Observe(time.Since(began).Seconds())
+	s.metrics.appendedRows.Add(float64(len(b.Charges) + len(b.Nodes)))
+	return nil
+}
+
+func (s *Store) append(ctx context.Context, b store.Batch) error {
+	if err := check(b); err != nil {
+		return err
+	}
+	closes := false // an hour: Run has something to do
+	err := s.write(ctx, func(ctx context.Context) (func(), error) {
+		st := s.interns.stage(s.w)
+		for _, h := range b.Holders {
+			// Only holders with rows are kept; the first charge describes a new one.
+			if _, known := s.interns.byKey[h.HolderKey]; !known {
+				continue
+			}
+			if _, err := st.describe(ctx, h, 0); err != nil {
+				return nil, fmt.Errorf("describe %s: %w", h.ID, err)
+			}
+		}
+		newest := map[power.HolderKey]*power.Holder{}
+		for _, h := range b.Holders {
+			newest[h.HolderKey] = h
+		}
+		rows := make([]row, 0, len(b.Charges))
+		for i := range b.Charges {
+			c := &b.Charges[i]
+			h := c.Holder
+			if len(newest) > 0 {
+				if n := newest[h.HolderKey]; n != nil {
+					h = n
+				}
+			}
+			id, err := st.holder(ctx, h, c.StartMs/1000)
+			if err != nil {
+				return nil, fmt.Errorf("describe %s: %w", h.ID, err)
+			}
+			price, err := st.price(ctx, c.Price)
+			if err != nil {
+				return nil, fmt.Errorf("price: %w", err)
+			}
+			rows = append(rows, chargeRow(c, id, price))
+		}
+		// In key order the upserts append to one place of the tree.
+		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) })
+		for _, r := range rows {
+			s.next.newest = max(s.next.newest, r.start)
+		}
+		expired, late, hot := split(rows, s.at.minutesFrom, s.at.sealedBefore, func(r *row) int64 { return r.start })
+		s.metrics.expiredRows.Add(float64(len(expired)))
+		if err := s.upsert(ctx, hot); err != nil {
+			return nil, err
+		}
+		restated, err := s.restate(ctx, late)
+		if err != nil {
+			return nil, fmt.Errorf("restate: %w", err)
+		}
+		s.metrics.lateRows.Add(float64(len(late)))
+
+		nodes := make([]nodeRow, 0, len(b.Nodes))
+		for i := range b.Nodes {
+			n := &b.Nodes[i]
+			id, err := st.node(ctx, nodeKey{n.Cluster, n.Node})
+			if err != nil {
+				return nil, fmt.Errorf("node %s: %w", n.Node, err)
+			}
+			nodes = append(nodes, windowRow(n, id))
+		}
+		slices.SortStableFunc(nodes, func(a, b nodeRow) int { return cmp.Compare(rowKey(a.start, a.node), rowKey(b.start, b.node)) })
+		_, lateNodes, hotNodes := split(nodes, s.at.minutesFrom, s.at.sealedBefore, func(r *nodeRow) int64 { return r.start })
+		if err := s.upsertNodes(ctx, hotNodes); err != nil {
+			return nil, err
+		}
+		if err := s.restateNodes(ctx, lateNodes); err != nil {
+			return nil, fmt.Errorf("restate nodes: %w", err)
+		}
+
+		earlier, err := s.moveFirst(ctx, st, rows)
+		if err != nil {
+			return nil, err
+		}
+		stale, err := s.markStale(ctx, st, restated)
+		if err != nil {
+			return nil, err
+		}
+		if len(s.cfg.Followers) > 0 {
+			if err := s.post(ctx, st, rows[len(expired):], restated); err != nil {
+				return nil, fmt.Errorf("outbox: %w", err)
+			}
+		}
+		s.next.position = max(s.next.position, b.Position)
+		closes = s.closable(s.next.newest) > s.closable(s.at.newest)
+		return func() { s.committed(st, hot, hotNodes, nodes, rows, earlier, stale) }, nil
+	})
+	if closes {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+	return err
+}
+
+// check refuses what rows cannot hold, before anything is written.
+func check(b store.Batch) error {
+	for i := range b.Charges {
+		c := &b.Charges[i]
+		if c.Holder == nil || c.Price == nil {
+			return fmt.Errorf("charge %d: no holder or no price", i)
+		}
+		if err := checkWindow(c.StartMs, c.Seconds, c.Revision); err != nil {
+			return fmt.Errorf("charge %d of %s: %w", i, c.Holder.ID, err)
+		}
+		if p := c.Price; math.IsNaN(p.ElectricityPerKWh + p.Overhead + p.CarbonFactor + p.CarbonKgPerKWh + p.CarbonPerKg) {
+			return fmt.Errorf("charge %d of %s: a price that is not a number", i, c.Holder.ID)
+		}
+	}
+	for i := range b.Nodes {
+		n := &b.Nodes[i]
+		if err := checkWindow(n.StartMs, n.Seconds, n.Revision); err != nil {
+			return fmt.Errorf("window %d of node %s: %w", i, n.Node, err)
+		}
+	}
+	return nil
+}
+
+func checkWindow(startMs int64, seconds int32, revision uint64) error {
+	switch {
+	case startMs < 0 || startMs%1000 != 0 || startMs/1000 > math.MaxUint32:
+		return fmt.Errorf("start %d is not a whole second between 1970 and 2106", startMs)
+	case seconds <= 0 || seconds > hourSeconds:
+		return fmt.Errorf("a window of %d seconds", seconds)
+	case revision > math.MaxInt64:
+		return fmt.Errorf("revision %d is out of range", revision)
+	}
+	return nil
+}
+
+func chargeRow(c *power.Charge, holder, price int32) row {
+	r := row{
+		start: c.StartMs / 1000, holder: holder, seconds: c.Seconds, idle: int64(c.Idle),
+		seenMs: c.SeenMs, lastOff: c.LastMs - c.StartMs, price: price, revision: c.Revision,
+	}
+	for i := range r.energy {
+		r.energy[i], r.counter[i] = int64(c.Energy[i]), int64(c.Counter[i])
+	}
+	if c.Integrated {
+		r.flags |= flagIntegrated
+	}
+	return r
+}
+
+// split cuts rows, sorted by start, into those before a, those before b and the rest.
+func split[R any](rows []R, a, b int64, start func(*R) int64) (before, between, after []R) {
+	i, j := 0, 0
+	for j < len(rows) && start(&rows[j]) < b {
+		j++
+	}
+	for i < j && start(&rows[i]) < a {
+		i++
+	}
+	return rows[:i], rows[i:j], rows[j:]
+}
+
+// upsert writes rows of open hours.
+func (s *Store) upsert(ctx context.Context, rows []row) error {
+	var buf []byte
+	for len(rows) > 0 {
+		st, n := s.insert.many, rowsPerInsert
+		if len(rows) < n {
+			st, n = s.insert.one, 1
+		}
+		buf = buf[:0]
+		if cap(buf) < n*128 {
+			buf = make([]byte, 0, n*128) // never grows: a row takes 2+10·10+… < 128 bytes
+		}
+		args := s.insert.args[:0]
+		for i := range rows[:n] {
+			at := len(buf)
+			buf = appendRow(buf, &rows[i])
+			args = append(args, rowKey(rows[i].start, rows[i].holder), int64(rows[i].revision), buf[at:len(buf):len(buf)])
+		}
+		if _, err := st.ExecContext(ctx, args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// moveFirst moves the first row of holders back to rows that are earlier.
+func (s *Store) moveFirst(ctx context.Context, st *stage, rows []row) (map[int32]int64, error) {
+	earlier := map[int32]int64{}
+	for i := range rows {
+		r := &rows[i]
+		first, ok := st.first[r.holder]
+		if !ok {
+			first = s.last[r.holder].first // only writers change it
+		}
+		if e, ok := earlier[r.holder]; ok {
+			first = e
+		}
+		if r.start < first {
+			earlier[r.holder] = r.start
+		}
+	}
+	for id, first := range earlier {
+		if _, err := s.w.ExecContext(ctx, "UPDATE holders SET first = ? WHERE id = ?", first, id); err != nil {
+			return nil, err
+		}
+	}
+	return earlier, nil
+}
+
+// markStale notes the closed hours whose sums by space no longer hold: those
+// restated, and all of a holder that moved to another space.
+func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]span, error) {
+	var add []span
+	note := func(from, to int64) {
+		to = min(to, s.at.sealedBefore)
+		for _, sp := range append(s.stale, add...) {
+			if sp.from <= from && to <= sp.to {
+				return
+			}
+		}
+		if from < to {
+			add = append(add, span{from, to})
+		}
+	}
+	for i := range restated {
+		hour := hourOf(restated[i].start)
+		note(hour, hour+hourSeconds)
+	}
+	for id, was := range st.old {
+		if st.holders[was.HolderKey].space != was.space {
+			l := s.last[id]
+			note(hourOf(l.first), hourOf(l.last)+hourSeconds)
+		}
+	}
+	for _, sp := range add {
+		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours VALUES (?, ?)", sp.from, sp.to); err != nil {
+			return nil, err
+		}
+	}
+	return add, nil
+}
+
+func hourOf(seconds int64) int64 { return seconds - seconds%hourSeconds }
+
+// committed brings what is in memory up to an append that is durable.
+func (s *Store) committed(st *stage, hot []row, hotNodes, nodes []nodeRow, rows []row, earlier map[int32]int64, stale []span) {
+	st.apply()
+	s.view = s.interns.dims
+	s.commits++
+	s.recent.advance(s.at.newest)
+	for i := range hot {
+		r := &hot[i]
+		s.touched[blockOf(r.start)] = s.commits
+		if s.sealing != nil {
+			s.sealing.touch(r.start, r.holder)
+		}
+	}
+	for i := range hotNodes {
+		if s.sealing != nil {
+			s.sealing.touchNode(hotNodes[i].start, hotNodes[i].node)
+		}
+	}
+	for i := range nodes {
+		s.noteNode(&nodes[i])
+	}
+	for i := range rows {
+		r := &rows[i]
+		s.recent.put(r)
+		if int(r.holder) >= len(s.last) {
+			s.last = put(s.last, r.holder, lifetime{})
+		}
+		l := &s.last[r.holder]
+		if l.last == 0 {
+			*l = lifetime{r.start, r.start}
+		}
+		l.last = max(l.last, r.start)
+	}
+	for id, first := range earlier {
+		s.last[id].first = first
+	}
+	if len(stale) > 0 {
+		s.stale = append(slices.Clip(s.stale), stale...)
+	}
+}
+
+// readStale reads the hours whose sums by space are not to be used.
+func readStale(ctx context.Context, w *sql.Conn) (list []span, err error) {
+	err = eachRow(ctx, w, "SELECT from_s, to_s FROM stale_hours", func(rows *sql.Rows) error {
+		var sp span
+		err := rows.Scan(&sp.from, &sp.to)
+		list = append(list, sp)
+		return err
+	})
+	return list, err
+}
+
+// post writes what an append changed to the outbox.
+func (s *Store) post(ctx context.Context, st *stage, rows, restated []row) error {
+	if len(rows) > 0 {
+		keys := binary.AppendUvarint(nil, uint64(len(rows)))
+		prev := int64(0)
+		for i := range rows {
+			k := rowKey(rows[i].start, rows[i].holder)
+			keys = binary.AppendUvarint(keys, uint64(k-prev))
+			prev = k
+		}
+		if err := s.postEntry(ctx, RowsWritten, keys); err != nil {
+			return err
+		}
+	}
+	hour := int64(-1)
+	for i := range restated {
+		if h := hourOf(restated[i].start); h != hour {
+			hour = h
+			if err := s.postEntry(ctx, HourClosed, binary.AppendUvarint(nil, uint64(h))); err != nil {
+				return err
+			}
+		}
+	}
+	for id, was := range st.old {
+		l := s.last[id]
+		data := binary.AppendUvarint(nil, uint64(id))
+		data = binary.AppendUvarint(data, uint64(l.first))
+		data = binary.AppendUvarint(data, uint64(l.last+1))
+		for _, text := range []string{was.Workload.Namespace, was.Workload.Kind, was.Workload.Name, string(was.Type)} {
+			data = binary.AppendUvarint(data, uint64(len(text)))
+			data = append(data, text...)
+		}
+		if err := s.postEntry(ctx, HolderDescribed, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package local
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// value returns what a holder is called in a dimension. Energy that no
+// workload used is called so in every dimension a workload has a name in.
+func value(h *power.Holder, d store.Dimension) string {
+	switch d {
+	case store.Cluster:
+		return h.Cluster
+	case store.Node:
+		return h.Node
+	case store.WorkloadKind:
+		return h.Workload.Kind
+	case store.WorkloadType:
+		return string(h.Type)
+	}
+	if name := h.Kind.PseudoName(); name != "" {
+		return name
+	}
+	switch d {
+	case store.Namespace:
+		return h.Workload.Namespace
+	case store.Workload:
+		return h.Workload.Name
+	case store.Pod:
+		return h.Pod
+	case store.Container:
+		return h.Container
+	}
+	return h.ID
+}
+
+func (sp *space) value(d store.Dimension) string {
+	switch d {
+	case store.Cluster:
+		return sp.cluster
+	case store.Namespace:
+		return sp.namespace
+	}
+	return string(sp.typ)
+}
+
+// ofSpaces reports whether spaces know all of the dimensions.
+func ofSpaces(group []store.Dimension, match map[store.Dimension]string) bool {
+	known := func(d store.Dimension) bool {
+		return d == store.Cluster || d == store.Namespace || d == store.WorkloadType
+	}
+	for d := range match {
+		if !known(d) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(group, func(d store.Dimension) bool { return !known(d) })
+}
+
+func checkDimensions(group []store.Dimension, match map[store.Dimension]string) error {
+	for _, d := range group {
+		if !slices.Contains(store.Dimensions, d) {
+			return fmt.Errorf("unknown dimension %q", d)
+		}
+	}
+	for d := range match {
+		if !slices.Contains(store.Dimensions, d) {
+			return fmt.Errorf("unknown dimension %q", d)
+		}
+	}
+	return nil
+}
+
+func matches(h *power.Holder, match map[store.Dimension]string) bool {
+	for d, v := range match {
+		if value(h, d) != v {
+			return false
+		}
+	}
+	return true
+}

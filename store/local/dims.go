@@ -1,0 +1,327 @@
+package local
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// A holder is an account holder as rows refer to it.
+type holder struct {
+	*power.Holder
+	id    int32
+	node  int32
+	space int32
+}
+
+type nodeKey struct{ cluster, name string }
+
+// A space is what sums by namespace are kept for.
+type space struct {
+	cluster, namespace string
+	typ                power.Type
+	pseudo             bool
+}
+
+func spaceOf(h *power.Holder) space {
+	return space{h.Cluster, value(h, store.Namespace), h.Type, h.Kind.PseudoName() != ""}
+}
+
+// dims is everything that ids in fact rows stand for, as of one commit. Readers
+// share it: slices only grow past their length, and a change inside one is made
+// in a copy.
+type dims struct {
+	holders []*holder // by id; nil where there is none (any more)
+	nodes   []nodeKey // by id
+	spaces  []space   // by id
+	prices  []power.Price
+}
+
+func (d *dims) holder(id int32) *holder {
+	if int(id) >= len(d.holders) || id < 0 {
+		return nil
+	}
+	return d.holders[id]
+}
+
+// interns finds ids. It belongs to whoever holds Store.writing.
+type interns struct {
+	dims        // the committed state, extended and replaced by stage.apply
+	byPointer   map[*power.Holder]int32
+	byKey       map[power.HolderKey]int32
+	nodeIDs     map[nodeKey]int32
+	workloadIDs map[power.Workload]int32
+	spaceIDs    map[space]int32
+	priceIDs    map[power.Price]int32
+	pricePtr    map[*power.Price]int32 // cleared when it grows: prices are few, pointers need not be
+}
+
+func loadInterns(ctx context.Context, w *sql.Conn) (*interns, error) {
+	in := &interns{
+		byPointer: map[*power.Holder]int32{}, byKey: map[power.HolderKey]int32{}, nodeIDs: map[nodeKey]int32{},
+		workloadIDs: map[power.Workload]int32{}, spaceIDs: map[space]int32{},
+		priceIDs: map[power.Price]int32{}, pricePtr: map[*power.Price]int32{},
+	}
+	err := eachRow(ctx, w, "SELECT id, cluster, name FROM nodes", func(rows *sql.Rows) error {
+		var id int32
+		var n nodeKey
+		err := rows.Scan(&id, &n.cluster, &n.name)
+		in.nodeIDs[n] = id
+		in.nodes = put(in.nodes, id, n)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	workloads := map[int32]power.Workload{}
+	err = eachRow(ctx, w, "SELECT id, cluster, namespace, kind, name FROM workloads", func(rows *sql.Rows) error {
+		var id int32
+		var x power.Workload
+		err := rows.Scan(&id, &x.Cluster, &x.Namespace, &x.Kind, &x.Name)
+		in.workloadIDs[x] = id
+		workloads[id] = x
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(ctx, w, "SELECT id, cluster, namespace, workload_type, pseudo FROM spaces", func(rows *sql.Rows) error {
+		var id int32
+		var x space
+		err := rows.Scan(&id, &x.cluster, &x.namespace, &x.typ, &x.pseudo)
+		in.spaceIDs[x] = id
+		in.spaces = put(in.spaces, id, x)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(ctx, w, "SELECT id, model, currency, electricity_per_kwh, overhead, carbon_factor, carbon_kg_per_kwh, carbon_per_kg FROM prices", func(rows *sql.Rows) error {
+		var id int32
+		var p power.Price
+		err := rows.Scan(&id, &p.Model, &p.Currency, &p.ElectricityPerKWh, &p.Overhead, &p.CarbonFactor, &p.CarbonKgPerKWh, &p.CarbonPerKg)
+		in.priceIDs[p] = id
+		in.prices = put(in.prices, id, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachRow(ctx, w, `SELECT id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image FROM holders`, func(rows *sql.Rows) error {
+		var id, node, workload int32
+		h := new(power.Holder)
+		err := rows.Scan(&id, &node, &h.Kind, &h.ID, &workload, &h.Inferred, &h.Type, &h.Rule, &h.Pod, &h.PodUID, &h.Container, &h.Image)
+		if err != nil {
+			return err
+		}
+		if int(node) >= len(in.nodes) || node < 0 {
+			return fmt.Errorf("holder %d: no node %d: %w", id, node, store.ErrCorrupt)
+		}
+		n := in.nodes[node]
+		h.Cluster, h.Node, h.Workload = n.cluster, n.name, workloads[workload]
+		sp, ok := in.spaceIDs[spaceOf(h)]
+		if !ok {
+			return fmt.Errorf("holder %d: no space %v: %w", id, spaceOf(h), store.ErrCorrupt)
+		}
+		in.byKey[h.HolderKey] = id
+		in.holders = put(in.holders, id, &holder{Holder: h, id: id, node: node, space: sp})
+		return nil
+	})
+	return in, err
+}
+
+func eachRow(ctx context.Context, w *sql.Conn, query string, f func(*sql.Rows) error) error {
+	rows, err := w.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// put sets element i of a slice that only grows.
+func put[T any](s []T, i int32, v T) []T {
+	for int(i) >= len(s) {
+		var zero T
+		s = append(s, zero)
+	}
+	s[i] = v
+	return s
+}
+
+// A stage is what one transaction adds to interns. Until it has committed,
+// nothing of it may be seen by the next.
+type stage struct {
+	in *interns
+	w  *sql.Conn
+
+	holders   map[power.HolderKey]*holder // new or described anew
+	old       map[int32]*holder           // what the latter were
+	first     map[int32]int64             // first row of new holders
+	nodes     map[nodeKey]int32
+	workloads map[power.Workload]int32
+	spaces    map[space]int32
+	prices    map[power.Price]int32
+	pointers  map[*power.Holder]int32
+}
+
+func (in *interns) stage(w *sql.Conn) *stage {
+	return &stage{
+		in: in, w: w,
+		holders: map[power.HolderKey]*holder{}, old: map[int32]*holder{}, first: map[int32]int64{},
+		nodes: map[nodeKey]int32{}, workloads: map[power.Workload]int32{}, spaces: map[space]int32{},
+		prices: map[power.Price]int32{}, pointers: map[*power.Holder]int32{},
+	}
+}
+
+// insert runs an INSERT and returns the new row's id.
+func (st *stage) insert(ctx context.Context, query string, args ...any) (int32, error) {
+	res, err := st.w.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	id, err := res.LastInsertId()
+	if err == nil && id > idMask {
+		err = fmt.Errorf("id %d does not fit a row key: %w", id, store.ErrFull)
+	}
+	return int32(id), err
+}
+
+// intern returns the id of k, from committed, or else from staged, or else new.
+func intern[K comparable](committed, staged map[K]int32, k K, add func() (int32, error)) (int32, error) {
+	if id, ok := committed[k]; ok {
+		return id, nil
+	}
+	if id, ok := staged[k]; ok {
+		return id, nil
+	}
+	id, err := add()
+	if err == nil {
+		staged[k] = id
+	}
+	return id, err
+}
+
+func (st *stage) node(ctx context.Context, n nodeKey) (int32, error) {
+	return intern(st.in.nodeIDs, st.nodes, n, func() (int32, error) {
+		return st.insert(ctx, "INSERT INTO nodes (cluster, name) VALUES (?, ?)", n.cluster, n.name)
+	})
+}
+
+func (st *stage) price(ctx context.Context, p *power.Price) (int32, error) {
+	if id, ok := st.in.pricePtr[p]; ok {
+		return id, nil
+	}
+	if id, ok := st.in.priceIDs[*p]; ok {
+		if len(st.in.pricePtr) > 1024 {
+			clear(st.in.pricePtr)
+		}
+		st.in.pricePtr[p] = id
+		return id, nil
+	}
+	return intern(st.in.priceIDs, st.prices, *p, func() (int32, error) {
+		return st.insert(ctx, `INSERT INTO prices (model, currency, electricity_per_kwh, overhead, carbon_factor, carbon_kg_per_kwh, carbon_per_kg)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`, p.Model, p.Currency, p.ElectricityPerKWh, p.Overhead, p.CarbonFactor, p.CarbonKgPerKWh, p.CarbonPerKg)
+	})
+}
+
+// describe makes h the newest description of its holder and returns its id.
+// start is the start of a row of it, or 0.
+func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (int32, error) {
+	known := st.holders[h.HolderKey]
+	if known == nil {
+		if id, ok := st.in.byKey[h.HolderKey]; ok {
+			known = st.in.holders[id]
+		}
+	}
+	if known != nil && (known.Holder == h || *known.Holder == *h) {
+		st.pointers[h] = known.id
+		return known.id, nil
+	}
+	wl := h.Workload
+	workload, err := intern(st.in.workloadIDs, st.workloads, wl, func() (int32, error) {
+		return st.insert(ctx, "INSERT INTO workloads (cluster, namespace, kind, name) VALUES (?, ?, ?, ?)", wl.Cluster, wl.Namespace, wl.Kind, wl.Name)
+	})
+	if err != nil {
+		return 0, err
+	}
+	sp := spaceOf(h)
+	spaceID, err := intern(st.in.spaceIDs, st.spaces, sp, func() (int32, error) {
+		return st.insert(ctx, "INSERT INTO spaces (cluster, namespace, workload_type, pseudo) VALUES (?, ?, ?, ?)", sp.cluster, sp.namespace, string(sp.typ), sp.pseudo)
+	})
+	if err != nil {
+		return 0, err
+	}
+	node, err := st.node(ctx, nodeKey{h.Cluster, h.Node})
+	if err != nil {
+		return 0, err
+	}
+	next := &holder{Holder: h, node: node, space: spaceID}
+	if known == nil {
+		next.id, err = st.insert(ctx, `INSERT INTO holders (node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			node, int(h.Kind), h.ID, workload, h.Inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, start, start)
+		st.first[next.id] = start
+	} else {
+		next.id = known.id
+		_, err = st.w.ExecContext(ctx, `UPDATE holders SET workload = ?, inferred = ?, type = ?, rule = ?, pod = ?, pod_uid = ?, container = ?, image = ? WHERE id = ?`,
+			workload, h.Inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, known.id)
+		if _, ok := st.old[known.id]; !ok && st.in.dims.holder(known.id) != nil {
+			st.old[known.id] = st.in.holders[known.id]
+		}
+	}
+	st.holders[h.HolderKey] = next
+	st.pointers[h] = next.id
+	return next.id, err
+}
+
+// holder returns the id of a charge's holder, which h describes.
+func (st *stage) holder(ctx context.Context, h *power.Holder, start int64) (int32, error) {
+	if id, ok := st.in.byPointer[h]; ok {
+		return id, nil // nothing new, and perhaps something old: a pointer describes once
+	}
+	if id, ok := st.pointers[h]; ok {
+		return id, nil
+	}
+	return st.describe(ctx, h, start)
+}
+
+// apply makes the stage part of interns, after its transaction has committed.
+func (st *stage) apply() {
+	in := st.in
+	for n, id := range st.nodes {
+		in.nodeIDs[n] = id
+		in.nodes = put(in.nodes, id, n)
+	}
+	for s, id := range st.spaces {
+		in.spaceIDs[s] = id
+		in.spaces = put(in.spaces, id, s)
+	}
+	for p, id := range st.prices {
+		in.priceIDs[p] = id
+		in.prices = put(in.prices, id, p)
+	}
+	maps.Copy(in.workloadIDs, st.workloads)
+	if len(st.old) > 0 {
+		in.holders = slices.Clone(in.holders)
+	}
+	for k, h := range st.holders {
+		in.byKey[k] = h.id
+		in.holders = put(in.holders, h.id, h)
+	}
+	maps.Copy(in.byPointer, st.pointers)
+	// A caller that makes a new pointer for every charge must not fill the memory.
+	if len(in.byPointer) > 2*len(in.holders)+64 {
+		clear(in.byPointer)
+	}
+}

@@ -1,0 +1,214 @@
+package local
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// maxAnswerRows bounds what one answer may hold.
+const maxAnswerRows = 1_000_000
+
+var errOverflow = errors.New("a sum does not fit into 64 bits of microjoules")
+
+// grouping adds entries up by step and group. Entries must come in the order
+// of their steps; then one open step is all it has to hold.
+type grouping struct {
+	q       store.Query
+	dims    dims
+	groups  []group
+	byName  map[string]int32
+	ofID    []int32 // holder → index into groups + 1; 0 not looked at, -1 left out
+	ofSpace []int32 // likewise
+	counted []int64 // holder → the step it was last counted in
+	step    int64   // start of the open step
+	open    []int32 // groups with entries in the open step
+	rows    []store.Row
+}
+
+type group struct {
+	names   []string
+	holders int
+	sums    []sums // by price; the open step's
+}
+
+func newGrouping(q store.Query, d dims) *grouping {
+	g := &grouping{q: q, dims: d, byName: map[string]int32{}, ofID: make([]int32, len(d.holders)), step: math.MinInt64}
+	g.counted = make([]int64, len(d.holders))
+	for i := range g.counted {
+		g.counted[i] = math.MinInt64
+	}
+	g.ofSpace = make([]int32, len(d.spaces))
+	return g
+}
+
+// stepOf returns the start of the step that a time belongs to.
+func (g *grouping) stepOf(ms int64) int64 {
+	if g.q.StepMs == 0 {
+		return g.q.FromMs
+	}
+	return ms - ms%g.q.StepMs
+}
+
+// add adds an entry of a holder at startMs.
+func (g *grouping) add(startMs int64, e *sums) error {
+	id := int(e.id)
+	if id >= len(g.ofID) || id < 0 {
+		return nil
+	}
+	at := g.ofID[id]
+	if at == 0 {
+		at = g.place(id)
+	}
+	if at < 0 {
+		return nil
+	}
+	step := g.stepOf(startMs)
+	if err := g.enter(step); err != nil {
+		return err
+	}
+	grp := &g.groups[at-1]
+	if len(grp.sums) == 0 {
+		g.open = append(g.open, at-1)
+	}
+	if g.counted[id] != step {
+		g.counted[id] = step
+		grp.holders++
+	}
+	return grp.add(e)
+}
+
+// addSpace adds an entry of a space at startMs.
+func (g *grouping) addSpace(startMs int64, e *sums) error {
+	id := int(e.id)
+	if id >= len(g.ofSpace) || id < 0 {
+		return nil
+	}
+	at := g.ofSpace[id]
+	if at == 0 {
+		at = g.placeSpace(id)
+	}
+	if at < 0 {
+		return nil
+	}
+	if err := g.enter(g.stepOf(startMs)); err != nil {
+		return err
+	}
+	grp := &g.groups[at-1]
+	if len(grp.sums) == 0 {
+		g.open = append(g.open, at-1)
+	}
+	grp.holders += int(e.holders)
+	return grp.add(e)
+}
+
+func (grp *group) add(e *sums) error {
+	for i := range grp.sums {
+		if grp.sums[i].price == e.price {
+			if !grp.sums[i].add(e) {
+				return fmt.Errorf("group %q: %w", strings.Join(grp.names, ":"), errOverflow)
+			}
+			return nil
+		}
+	}
+	grp.sums = append(grp.sums, *e)
+	return nil
+}
+
+// enter closes the open step if step is another.
+func (g *grouping) enter(step int64) error {
+	if step == g.step {
+		return nil
+	}
+	if err := g.close(); err != nil {
+		return err
+	}
+	g.step = step
+	return nil
+}
+
+// close turns the open step into rows.
+func (g *grouping) close() error {
+	slices.SortFunc(g.open, func(a, b int32) int {
+		if c := slices.Compare(g.groups[a].names, g.groups[b].names); c != 0 {
+			return c
+		}
+		return cmp.Compare(a, b)
+	})
+	for _, at := range g.open {
+		grp := &g.groups[at]
+		slices.SortFunc(grp.sums, func(a, b sums) int { return cmp.Compare(a.price, b.price) })
+		for _, e := range grp.sums {
+			if len(g.rows) == maxAnswerRows {
+				return fmt.Errorf("%w: %d", store.ErrTooMany, maxAnswerRows)
+			}
+			r := store.Row{
+				StartMs: g.step, Group: grp.names, Idle: power.Microjoules(e.idle), Price: g.dims.prices[e.price],
+				SeenMs: e.seenMs, HeldMs: e.heldMs, LastMs: e.lastMs, Holders: grp.holders,
+			}
+			for c := range e.energy {
+				r.Energy[c] = power.Microjoules(e.energy[c])
+			}
+			g.rows = append(g.rows, r)
+		}
+		grp.sums, grp.holders = grp.sums[:0], 0
+	}
+	g.open = g.open[:0]
+	return nil
+}
+
+func (g *grouping) place(id int) int32 {
+	at := int32(-1)
+	if h := g.dims.holders[id]; h != nil && !(g.q.WorkloadsOnly && h.Kind.PseudoName() != "") && matches(h.Holder, g.q.Match) {
+		names := make([]string, len(g.q.GroupBy))
+		own := ""
+		for i, d := range g.q.GroupBy {
+			names[i] = value(h.Holder, d)
+			if d == store.ContainerID {
+				own = fmt.Sprint(id) // holders stay apart even where their ids are the same
+			}
+		}
+		at = g.named(names, own)
+	}
+	g.ofID[id] = at
+	return at
+}
+
+func (g *grouping) placeSpace(id int) int32 {
+	at := int32(-1)
+	sp := &g.dims.spaces[id]
+	ok := !(g.q.WorkloadsOnly && sp.pseudo)
+	for d, v := range g.q.Match {
+		ok = ok && sp.value(d) == v
+	}
+	if ok {
+		names := make([]string, len(g.q.GroupBy))
+		for i, d := range g.q.GroupBy {
+			names[i] = sp.value(d)
+		}
+		at = g.named(names, "")
+	}
+	g.ofSpace[id] = at
+	return at
+}
+
+// named returns the index of a group plus one.
+func (g *grouping) named(names []string, own string) int32 {
+	key := own
+	for _, n := range names {
+		key += fmt.Sprintf("|%d|%s", len(n), n)
+	}
+	at, ok := g.byName[key]
+	if !ok {
+		g.groups = append(g.groups, group{names: names})
+		at = int32(len(g.groups))
+		g.byName[key] = at
+	}
+	return at
+}

@@ -1,0 +1,382 @@
+// Package local keeps the books in one SQLite file: rows of open hours as they
+// are written, closed hours sealed into checksummed blobs, and sums by hour
+// that are always made from them. Other engines are fed from its outbox.
+//
+// The newest facts are few and change often, the old are many and hardly
+// change; everything here follows from that. An hour is open until the newest
+// row is some time past its end. Then it is sealed in small steps that no query
+// can see, and from one commit on its rows are read from their new place.
+package local
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/store"
+)
+
+var (
+	_ store.Appender = (*Store)(nil)
+	_ store.Querier  = (*Store)(nil)
+)
+
+// A Store is a local engine. It is safe for concurrent use.
+type Store struct {
+	path    string
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+
+	readers *sql.DB // read-only
+	db      *sql.DB // one connection, the writer
+	w       *sql.Conn
+	insert  inserts
+
+	// writing is held for a whole write transaction.
+	writing sync.Mutex
+	interns *interns // guarded by writing
+	next    horizons // guarded by writing: as of the running transaction
+
+	// mu is held by a writer while it commits and by a reader while it begins,
+	// so that what a reader finds in memory is what it finds in the file.
+	mu      sync.RWMutex
+	view    dims                // guarded by mu
+	at      horizons            // guarded by mu
+	stale   []span              // guarded by mu: hours whose sums by space are not to be used
+	touched map[int64]uint64    // guarded by mu: block start → the commit that last touched it, open hours only
+	commits uint64              // guarded by mu
+	last    []lifetime          // guarded by mu: first and last row by holder id
+	recent  *recent             // guarded by mu
+	genOf   map[int32]nodeState // guarded by mu: by node id
+	sealing *sealPass           // guarded by writing: what Append must tell a running seal
+
+	blocks blockCache
+	wake   chan struct{} // Append tells Run that an hour may have closed
+}
+
+// horizons are the moments, in Unix seconds, that say where rows are.
+type horizons struct {
+	position     uint64
+	sealedBefore int64 // rows that start before are sealed
+	minutesFrom  int64 // rows that start before are gone, only hours are left
+	hoursFrom    int64 // hours before are gone
+	newest       int64 // start of the newest row
+}
+
+type lifetime struct{ first, last int64 } // Unix seconds
+
+// A span is a stretch of time in Unix seconds, half open.
+type span struct{ from, to int64 }
+
+// Open opens the database file at path, makes it if there is none, and brings
+// it to the newest schema. It starts nothing. Errors name the path; those of a
+// file that is not ours, damaged or newer leave it untouched.
+func Open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
+	return open(path, cfg, logger, reg, migrations)
+}
+
+func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registerer, ms []migration) (_ *Store, err error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	if err := examine(path, ms[len(ms)-1].version); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		path: path, cfg: cfg, log: logger,
+		touched: map[int64]uint64{}, genOf: map[int32]nodeState{},
+		recent: newRecent(int64(cfg.RecentWindow / time.Second)),
+		blocks: blockCache{blocks: map[int64]*block{}},
+		wake:   make(chan struct{}, 1),
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+			err = fmt.Errorf("open %s: %w", path, classify(err))
+		}
+	}()
+	ctx := context.Background()
+	s.db, err = sql.Open("sqlite", dsn(path, "rwc",
+		"page_size(8192)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)",
+		"wal_autocheckpoint(4000)", "journal_size_limit(67108864)", "temp_store(MEMORY)"))
+	if err != nil {
+		return nil, err
+	}
+	s.db.SetMaxOpenConns(1)
+	if s.w, err = s.db.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if err = migrate(ctx, s.w, path, ms); err != nil {
+		return nil, err
+	}
+	s.readers, err = sql.Open("sqlite", dsn(path, "ro", "query_only(1)", "cache_size(-32768)"))
+	if err != nil {
+		return nil, err
+	}
+	s.readers.SetMaxOpenConns(cfg.Readers)
+	s.readers.SetMaxIdleConns(cfg.Readers)
+	if s.insert, err = prepareInserts(ctx, s.w); err != nil {
+		return nil, err
+	}
+	if err = s.load(ctx); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(reg)
+	return s, nil
+}
+
+// load reads what the store keeps in memory.
+func (s *Store) load(ctx context.Context) error {
+	var err error
+	if s.interns, err = loadInterns(ctx, s.w); err != nil {
+		return err
+	}
+	s.view = s.interns.dims
+	if s.at, err = readHorizons(ctx, s.w); err != nil {
+		return err
+	}
+	s.next = s.at
+	if s.stale, err = readStale(ctx, s.w); err != nil {
+		return err
+	}
+	err = eachRow(ctx, s.w, "SELECT id, first, last FROM holders", func(rows *sql.Rows) error {
+		var id int32
+		var l lifetime
+		err := rows.Scan(&id, &l.first, &l.last)
+		s.last = put(s.last, id, l)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = eachRow(ctx, s.w, "SELECT key & 2147483647, max(key >> 31) FROM minutes GROUP BY 1", func(rows *sql.Rows) error {
+		var id int32
+		var start int64
+		err := rows.Scan(&id, &start)
+		if int(id) < len(s.last) {
+			s.last[id].last = max(s.last[id].last, start)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	from := max(s.at.newest-s.recent.seconds, s.at.sealedBefore)
+	s.recent.from = from
+	err = scanRows(ctx, s.w, from, s.at.newest+1, 0, idMask, func(r *row) error {
+		s.recent.put(r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = scanNodes(ctx, s.w, s.at.newest-hourSeconds, s.at.newest+1, func(r *nodeRow) error {
+		s.noteNode(r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range s.cfg.Followers {
+		// A new follower begins at the end: what is older it reads from the rows.
+		if _, err := s.w.ExecContext(ctx, "INSERT OR IGNORE INTO followers SELECT ?, coalesce(max(seq), 0) FROM (SELECT seq FROM outbox UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'outbox')", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readHorizons(ctx context.Context, w querier) (h horizons, err error) {
+	rows, err := w.QueryContext(ctx, "SELECT name, value FROM state")
+	if err != nil {
+		return h, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var v int64
+		if err := rows.Scan(&name, &v); err != nil {
+			return h, err
+		}
+		switch name {
+		case "position":
+			h.position = uint64(v)
+		case "sealed_before":
+			h.sealedBefore = v
+		case "minutes_from":
+			h.minutesFrom = v
+		case "hours_from":
+			h.hoursFrom = v
+		case "newest":
+			h.newest = v
+		}
+	}
+	return h, rows.Err()
+}
+
+// writeHorizons writes those of s.next that differ from s.at.
+func (s *Store) writeHorizons(ctx context.Context) error {
+	for _, v := range []struct {
+		name     string
+		old, new int64
+	}{
+		{"position", int64(s.at.position), int64(s.next.position)},
+		{"sealed_before", s.at.sealedBefore, s.next.sealedBefore},
+		{"minutes_from", s.at.minutesFrom, s.next.minutesFrom},
+		{"hours_from", s.at.hoursFrom, s.next.hoursFrom},
+		{"newest", s.at.newest, s.next.newest},
+	} {
+		if v.old == v.new {
+			continue
+		}
+		if _, err := s.w.ExecContext(ctx, "UPDATE state SET value = ? WHERE name = ?", v.new, v.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// querier is what a connection and a transaction have in common.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// write runs f in a write transaction and, once that is durable, what f
+// returned, before any reader sees the commit. A caller may give up waiting
+// for its turn, but not in the middle.
+func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committed func(), err error)) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if _, err := s.w.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return classify(err)
+	}
+	s.next = s.at
+	committed, err := f(ctx)
+	if err == nil {
+		err = s.writeHorizons(ctx)
+	}
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, err = s.w.ExecContext(ctx, "COMMIT"); err == nil {
+			s.at = s.next
+			if committed != nil {
+				committed()
+			}
+			return nil
+		}
+	}
+	// SQLite may have rolled back by itself, and then this has nothing to do.
+	_, _ = s.w.ExecContext(ctx, "ROLLBACK")
+	return classify(err)
+}
+
+// A snapshot is the books as of one commit.
+type snapshot struct {
+	*sql.Tx
+	dims
+	horizons
+	stale   []span
+	touched map[int64]uint64
+}
+
+// read runs f on a snapshot.
+func (s *Store) read(ctx context.Context, f func(sn *snapshot) error) error {
+	sn, err := s.snapshot(ctx)
+	if err != nil {
+		return classify(err)
+	}
+	defer sn.Rollback()
+	return classify(f(sn))
+}
+
+func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
+	// Waiting for a free connection must not keep a writer from committing.
+	conn, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	sn := &snapshot{Tx: conn, dims: s.view, horizons: s.at, stale: s.stale, touched: make(map[int64]uint64, len(s.touched))}
+	for k, v := range s.touched {
+		sn.touched[k] = v
+	}
+	// A deferred transaction sees the file as of its first read.
+	var version int
+	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM state").Scan(&version); err != nil {
+		conn.Rollback()
+		return nil, err
+	}
+	return sn, nil
+}
+
+// Position returns the journal position of the last batch made durable.
+func (s *Store) Position(context.Context) (uint64, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.at.position, nil
+}
+
+// Close closes the file. Run must have returned.
+func (s *Store) Close() error {
+	var errs []error
+	if s.readers != nil {
+		errs = append(errs, s.readers.Close())
+	}
+	if s.w != nil {
+		errs = append(errs, s.w.Close())
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run seals hours as they close, mends sums, and removes what is too old,
+// until ctx ends. It returns when all of that has stopped.
+func (s *Store) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
+			s.metrics.maintenanceFailures.Inc()
+			s.log.Error("store maintenance stopped, will be tried again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-s.wake:
+		}
+	}
+}
+
+// Maintain does once what Run does again and again.
+func (s *Store) Maintain(ctx context.Context) error {
+	if err := s.Seal(ctx); err != nil {
+		return fmt.Errorf("seal: %w", err)
+	}
+	if err := s.mend(ctx); err != nil {
+		return fmt.Errorf("mend hourly sums: %w", err)
+	}
+	if err := s.expire(ctx, time.Now()); err != nil {
+		return fmt.Errorf("expire: %w", err)
+	}
+	return s.measure(ctx)
+}

@@ -1,0 +1,73 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// Nodes returns the newest window of each node that ended after fromMs and by toMs.
+func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.Dimension]string) ([]power.NodeWindow, error) {
+	for d := range match {
+		if d != store.Cluster && d != store.Node {
+			return nil, fmt.Errorf("nodes: nodes have no %s", d)
+		}
+	}
+	newest := map[int32]nodeRow{}
+	var windows []power.NodeWindow
+	err := s.read(ctx, func(sn *snapshot) error {
+		take := func(r *nodeRow) error {
+			end := (r.start + int64(r.seconds)) * 1000
+			if n, ok := newest[r.node]; end > fromMs && end <= toMs && (!ok || r.start > n.start) {
+				newest[r.node] = *r
+			}
+			return nil
+		}
+		// A window that ends in the range starts at most an hour before it.
+		from := max(ceilSeconds(fromMs)-hourSeconds, sn.minutesFrom, 0)
+		to := min(max(ceilSeconds(toMs), from), sn.newest+1)
+		// Newest hours first: mostly the first one has every node.
+		for hour := hourOf(to); hour+hourSeconds > from && to > from; hour -= hourSeconds {
+			var err error
+			if hour >= sn.sealedBefore {
+				err = scanNodes(ctx, sn, max(hour, from), min(hour+hourSeconds, to), take)
+			} else {
+				err = scanRange(ctx, sn, "sealed_nodes", rowKey(hour, 0), rowKey(hour+1, 0), func(key int64, data []byte) error {
+					rows, err := readNodeRows(key, data)
+					for i := range rows {
+						_ = take(&rows[i])
+					}
+					return err
+				})
+			}
+			if err != nil {
+				return err
+			}
+			if len(newest) == len(sn.nodes)-1 { // ids begin at 1
+				break
+			}
+		}
+		for id, r := range newest {
+			k := sn.nodes[id]
+			if c, ok := match[store.Cluster]; ok && c != k.cluster {
+				continue
+			}
+			if n, ok := match[store.Node]; ok && n != k.name {
+				continue
+			}
+			windows = append(windows, r.window(k))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("nodes: %w", err)
+	}
+	slices.SortFunc(windows, func(a, b power.NodeWindow) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Node, b.Node))
+	})
+	return windows, nil
+}

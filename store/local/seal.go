@@ -1,0 +1,389 @@
+package local
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	chunkBits = 6 // 64 holders to a blob of hourly sums
+	// sealStep is how many holders one step of a seal covers, and so how long
+	// an append waits at most: about 20 ms.
+	sealStep = 1024
+)
+
+func chunkOf(holder int32) int32 { return holder >> chunkBits }
+
+// A sealPass is what must be done again because it changed after a running
+// seal had read it.
+type sealPass struct {
+	hour    int64
+	holders map[int32]bool
+	nodes   map[int32]bool
+}
+
+func (p *sealPass) touch(start int64, holder int32) {
+	if hourOf(start) == p.hour {
+		p.holders[holder] = true
+	}
+}
+
+func (p *sealPass) touchNode(start int64, node int32) {
+	if hourOf(start) == p.hour {
+		p.nodes[node] = true
+	}
+}
+
+// closable returns the moment before which hours are to be sealed.
+func (s *Store) closable(newest int64) int64 {
+	return max(0, hourOf(newest-int64(s.cfg.SealAfter/time.Second)))
+}
+
+// Seal seals the hours that have closed, oldest first, and removes their rows
+// from the open ones. Event time alone decides which: the same rows give the
+// same seals.
+func (s *Store) Seal(ctx context.Context) error {
+	for {
+		if err := s.sweep(ctx); err != nil {
+			return err
+		}
+		s.mu.RLock()
+		at := s.at
+		s.mu.RUnlock()
+		until := s.closable(at.newest)
+		if at.sealedBefore >= until {
+			return nil
+		}
+		oldest, err := s.oldestOpen(ctx, at.sealedBefore)
+		if err != nil {
+			return err
+		}
+		if oldest < 0 || oldest >= until {
+			// Nothing to seal in between: only the horizon moves.
+			err := s.write(ctx, func(ctx context.Context) (func(), error) {
+				if o, err := s.oldestOpen(ctx, at.sealedBefore); err != nil || o >= 0 && o < until {
+					return nil, err // something came meanwhile
+				}
+				s.next.sealedBefore = until
+				return nil, nil
+			})
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.sealHour(ctx, hourOf(oldest)); err != nil {
+			return fmt.Errorf("hour %s: %w", time.Unix(hourOf(oldest), 0).UTC().Format(time.RFC3339), err)
+		}
+	}
+}
+
+// oldestOpen returns the start of the oldest row of an open hour, -1 if there is none.
+func (s *Store) oldestOpen(ctx context.Context, from int64) (int64, error) {
+	oldest := int64(-1)
+	for _, table := range []string{"minutes", "node_minutes"} {
+		var start int64
+		err := s.readers.QueryRowContext(ctx, "SELECT key >> 31 FROM "+table+" WHERE key >= ? ORDER BY key LIMIT 1", rowKey(from, 0)).Scan(&start)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		if oldest < 0 || start < oldest {
+			oldest = start
+		}
+	}
+	return oldest, nil
+}
+
+// sealHour seals one hour: blobs first, in steps nobody sees; then, in one
+// commit, what changed meanwhile and the horizon that makes them count.
+func (s *Store) sealHour(ctx context.Context, hour int64) error {
+	pass := &sealPass{hour: hour, holders: map[int32]bool{}, nodes: map[int32]bool{}}
+	s.writing.Lock()
+	s.sealing = pass
+	s.writing.Unlock()
+	defer func() {
+		s.writing.Lock()
+		s.sealing = nil
+		s.writing.Unlock()
+	}()
+
+	s.mu.RLock()
+	holders := int32(len(s.view.holders))
+	s.mu.RUnlock()
+	for lo := int32(0); lo < holders; lo += sealStep {
+		if err := s.sealHolders(ctx, hour, lo, min(lo+sealStep, holders)-1); err != nil {
+			return err
+		}
+	}
+	nodeRows := map[int32][]nodeRow{}
+	err := scanNodes(ctx, s.readers, hour, hour+hourSeconds, func(r *nodeRow) error {
+		nodeRows[r.node] = append(nodeRows[r.node], *r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, func(ctx context.Context) (func(), error) { return nil, s.sealNodes(ctx, hour, nodeRows) })
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(ctx context.Context) (func(), error) {
+		if err := s.sealAgain(ctx, pass, holders); err != nil {
+			return nil, err
+		}
+		data, err := s.spaceHour(ctx, hour)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil {
+			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO space_hours VALUES (?, ?)", rowKey(hour, 0), data); err != nil {
+				return nil, err
+			}
+		}
+		if len(s.cfg.Followers) > 0 {
+			if err := s.postHour(ctx, hour); err != nil {
+				return nil, err
+			}
+		}
+		s.next.sealedBefore = hour + hourSeconds
+		return func() {
+			for start := range s.touched {
+				if start < hour+hourSeconds {
+					delete(s.touched, start)
+				}
+			}
+			s.blocks.drop(hour + hourSeconds)
+		}, nil
+	})
+}
+
+// sealAgain seals what an append touched after it had been sealed.
+func (s *Store) sealAgain(ctx context.Context, pass *sealPass, sealed int32) error {
+	chunks := map[int32]bool{}
+	for id := range pass.holders {
+		chunks[chunkOf(id)] = true
+	}
+	for c := range chunks {
+		lo := c << chunkBits
+		rows, err := s.openHour(ctx, s.w, pass.hour, lo, lo+1<<chunkBits-1)
+		if err != nil {
+			return err
+		}
+		if err := s.writeSealed(ctx, pass.hour, rows); err != nil {
+			return err
+		}
+	}
+	nodeRows := map[int32][]nodeRow{}
+	if len(pass.nodes) > 0 {
+		err := scanNodes(ctx, s.w, pass.hour, pass.hour+hourSeconds, func(r *nodeRow) error {
+			if pass.nodes[r.node] {
+				nodeRows[r.node] = append(nodeRows[r.node], *r)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.sealNodes(ctx, pass.hour, nodeRows)
+}
+
+// sealHolders seals the rows of holders lo to hi. lo begins a chunk.
+func (s *Store) sealHolders(ctx context.Context, hour int64, lo, hi int32) error {
+	rows, err := s.openHour(ctx, s.readers, hour, lo, hi)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	return s.write(ctx, func(ctx context.Context) (func(), error) { return nil, s.writeSealed(ctx, hour, rows) })
+}
+
+// openHour returns the open rows of one hour, by holder and start.
+func (s *Store) openHour(ctx context.Context, w querier, hour int64, lo, hi int32) ([]row, error) {
+	var rows []row
+	err := scanRows(ctx, w, hour, hour+hourSeconds, lo, hi, func(r *row) error {
+		rows = append(rows, *r)
+		return nil
+	})
+	slices.SortStableFunc(rows, func(a, b row) int { return int(a.holder) - int(b.holder) })
+	return rows, err
+}
+
+// writeSealed writes the blobs and sums of whole chunks of one hour.
+func (s *Store) writeSealed(ctx context.Context, hour int64, rows []row) error {
+	var list []sums
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n].holder == rows[0].holder {
+			n++
+		}
+		data, err := s.writeBlob(ctx, hour, rows[:n])
+		if err != nil {
+			return err
+		}
+		s.metrics.sealedRows.Add(float64(n))
+		s.metrics.sealedBytes.Add(float64(data))
+		list = appendRowSums(list, rows[:n])
+		holder, last := rows[0].holder, rows[n-1].start
+		if _, err := s.w.ExecContext(ctx, "UPDATE holders SET last = ? WHERE id = ? AND last < ?", last, holder, last); err != nil {
+			return err
+		}
+		rows = rows[n:]
+		if len(rows) == 0 || chunkOf(rows[0].holder) != chunkOf(holder) {
+			key := rowKey(hour, chunkOf(holder))
+			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, appendSums(nil, key, list)); err != nil {
+				return err
+			}
+			list = list[:0]
+		}
+	}
+	return nil
+}
+
+func (s *Store) writeBlob(ctx context.Context, hour int64, rows []row) (int, error) {
+	key := rowKey(hour, rows[0].holder)
+	data := appendSealed(nil, key, rows)
+	_, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO sealed VALUES (?, ?)", key, data)
+	return len(data), err
+}
+
+// appendRowSums appends what rows of one holder add up to, by price.
+func appendRowSums(list []sums, rows []row) []sums {
+	from := len(list)
+	for i := range rows {
+		list = accumulate(list, from, rows[i].sums())
+	}
+	return list
+}
+
+func (s *Store) sealNodes(ctx context.Context, hour int64, byNode map[int32][]nodeRow) error {
+	ids := make([]int32, 0, len(byNode))
+	for id := range byNode {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		key := rowKey(hour, id)
+		if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO sealed_nodes VALUES (?, ?)", key, appendNodeRows(nil, key, byNode[id])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spaceHour makes the sums by space of one hour from its sums by holder; nil
+// if it has none. The writer's connection is used: the hour may be new.
+func (s *Store) spaceHour(ctx context.Context, hour int64) ([]byte, error) {
+	bySpace := map[int32][]sums{}
+	counted := map[int32]bool{}
+	var reader sumsReader
+	err := scanRange(ctx, s.w, "hours", rowKey(hour, 0), rowKey(hour+1, 0), func(key int64, data []byte) error {
+		list, err := reader.read(key, data)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			e := list[i]
+			h := s.interns.dims.holder(e.id)
+			if h == nil {
+				continue
+			}
+			first := !counted[e.id]
+			counted[e.id] = true
+			e.id, e.holders = h.space, 0
+			sp := accumulate(bySpace[h.space], 0, e)
+			if first {
+				sp[0].holders++
+			}
+			bySpace[h.space] = sp
+		}
+		return nil
+	})
+	if err != nil || len(bySpace) == 0 {
+		return nil, err
+	}
+	var all []sums
+	for _, sp := range bySpace {
+		all = append(all, sp...)
+	}
+	slices.SortStableFunc(all, func(a, b sums) int { return int(a.id) - int(b.id) })
+	return appendSums(nil, rowKey(hour, 0), all), nil
+}
+
+// sweep removes open rows that have been sealed, some at a time: until they
+// are gone they are only ignored.
+func (s *Store) sweep(ctx context.Context) error {
+	for {
+		more := false
+		err := s.write(ctx, func(ctx context.Context) (func(), error) {
+			before := rowKey(s.at.sealedBefore, 0)
+			for _, table := range []string{"minutes", "node_minutes"} {
+				res, err := s.w.ExecContext(ctx, "DELETE FROM "+table+" WHERE key IN (SELECT key FROM "+table+" WHERE key < ? ORDER BY key LIMIT 10000)", before)
+				if err != nil {
+					return nil, err
+				}
+				n, err := res.RowsAffected()
+				if err != nil {
+					return nil, err
+				}
+				more = more || n > 0
+			}
+			return nil, nil
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// mend makes the sums by space of stale hours again.
+func (s *Store) mend(ctx context.Context) error {
+	for {
+		done := false
+		err := s.write(ctx, func(ctx context.Context) (func(), error) {
+			if len(s.stale) == 0 {
+				done = true
+				return nil, nil
+			}
+			sp := s.stale[0]
+			hour := max(sp.from, s.at.hoursFrom)
+			if hour < sp.to {
+				data, err := s.spaceHour(ctx, hour)
+				if err != nil {
+					return nil, err
+				}
+				key := rowKey(hour, 0)
+				if data == nil {
+					_, err = s.w.ExecContext(ctx, "DELETE FROM space_hours WHERE key = ?", key)
+				} else {
+					_, err = s.w.ExecContext(ctx, "INSERT OR REPLACE INTO space_hours VALUES (?, ?)", key, data)
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+			rest := span{hour + hourSeconds, sp.to}
+			if _, err := s.w.ExecContext(ctx, "DELETE FROM stale_hours WHERE from_s = ? AND to_s = ?", sp.from, sp.to); err != nil {
+				return nil, err
+			}
+			list := slices.Clone(s.stale[1:])
+			list = slices.DeleteFunc(list, func(x span) bool { return x == sp })
+			if rest.from < rest.to {
+				if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours VALUES (?, ?)", rest.from, rest.to); err != nil {
+					return nil, err
+				}
+				list = append(list, rest)
+			}
+			return func() { s.stale = list }, nil
+		})
+		if err != nil || done {
+			return err
+		}
+	}
+}

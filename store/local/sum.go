@@ -1,0 +1,302 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/wattledger/wattledger/store"
+)
+
+// A few holders are read by their keys, many by reading everything.
+const maxPointHolders = 64
+
+// Sum answers from the coarsest rows that give the exact answer: sums by space
+// or holder for whole closed hours, blocks for whole five minutes of open
+// ones, single windows for the rest. Where single windows have expired, an
+// hour counts as one window that starts with it.
+func (s *Store) Sum(ctx context.Context, q store.Query) ([]store.Row, error) {
+	if err := checkDimensions(q.GroupBy, q.Match); err != nil {
+		return nil, fmt.Errorf("sum: %w", err)
+	}
+	if q.StepMs < 0 || q.FromMs > q.ToMs {
+		return nil, fmt.Errorf("sum: from %d to %d by %d is not a range", q.FromMs, q.ToMs, q.StepMs)
+	}
+	var rows []store.Row
+	err := s.read(ctx, func(sn *snapshot) error {
+		g := newGrouping(q, sn.dims)
+		r := reading{s: s, sn: sn, q: q, g: g, spaces: q.StepMs == hourMs && ofSpaces(q.GroupBy, q.Match)}
+		if err := r.run(ctx); err != nil {
+			return err
+		}
+		if err := g.close(); err != nil {
+			return err
+		}
+		rows = g.rows
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sum: %w", err)
+	}
+	return rows, nil
+}
+
+// A reading is one pass over the rows of a range, oldest first.
+type reading struct {
+	s       *Store
+	sn      *snapshot
+	q       store.Query
+	g       *grouping
+	spaces  bool    // sums by space will do
+	few     bool    // only the holders in points match
+	points  []int32 // sorted
+	sealed  sealedReader
+	summed  sumsReader
+	rowSums sums
+}
+
+// source is where a stretch of time is read from.
+type source int
+
+const (
+	fromSpaces source = iota
+	fromHours
+	fromSealed
+	fromBlocks
+	fromOpen
+)
+
+func (r *reading) run(ctx context.Context) error {
+	from, to := ceilSeconds(r.q.FromMs), ceilSeconds(r.q.ToMs)
+	from = max(from, r.sn.hoursFrom, 0)
+	end := min(to, r.sn.newest+1) // nothing starts later
+	if from >= end {
+		return nil
+	}
+	r.choosePoints(from, end)
+	hourly := r.q.StepMs%hourMs == 0
+	blockly := r.q.StepMs%(blockSeconds*1000) == 0
+
+	var run span
+	var kind source
+	flush := func(next source, at span) error {
+		if next == kind && run.to == at.from {
+			run.to = at.to
+			return nil
+		}
+		if run.from < run.to {
+			if err := r.readFrom(ctx, kind, run); err != nil {
+				return err
+			}
+		}
+		kind, run = next, at
+		return nil
+	}
+	for t := from; t < end; {
+		hour := hourOf(t)
+		next := min(hour+hourSeconds, to)
+		whole := t == hour && next == hour+hourSeconds
+		var src source
+		switch {
+		case hour < r.sn.minutesFrom:
+			src = fromHours
+			if t != hour { // the hour started before the range
+				t = hour + hourSeconds
+				continue
+			}
+			next = hour + hourSeconds
+		case hour < r.sn.sealedBefore && whole && hourly:
+			src = fromHours
+		case hour < r.sn.sealedBefore:
+			src = fromSealed
+		default:
+			b := blockOf(t)
+			next = min(b+blockSeconds, to)
+			src = fromOpen
+			if blockly && t == b && next == b+blockSeconds {
+				src = fromBlocks
+			}
+		}
+		if src == fromHours && r.spaces && !r.isStale(hour) {
+			src = fromSpaces
+		}
+		if err := flush(src, span{t, next}); err != nil {
+			return err
+		}
+		t = next
+	}
+	return flush(-1, span{math.MaxInt64, math.MaxInt64})
+}
+
+func ceilSeconds(ms int64) int64 {
+	s := ms / 1000
+	if ms%1000 > 0 {
+		s++
+	}
+	return s
+}
+
+func (r *reading) isStale(hour int64) bool {
+	return slices.ContainsFunc(r.sn.stale, func(sp span) bool { return sp.from <= hour && hour < sp.to })
+}
+
+// choosePoints lists the holders that match if they are few.
+func (r *reading) choosePoints(from, to int64) {
+	if len(r.q.Match) == 0 || r.spaces {
+		return
+	}
+	for id, h := range r.sn.holders {
+		if h == nil || !matches(h.Holder, r.q.Match) {
+			continue
+		}
+		if len(r.points) == maxPointHolders {
+			r.points = nil
+			return
+		}
+		r.points = append(r.points, int32(id))
+	}
+	r.few = true
+}
+
+func (r *reading) readFrom(ctx context.Context, kind source, at span) error {
+	switch kind {
+	case fromSpaces:
+		return scanRange(ctx, r.sn, "space_hours", rowKey(at.from, 0), rowKey(at.to, 0), func(key int64, data []byte) error {
+			list, err := r.summed.read(key, data)
+			if err != nil {
+				return err
+			}
+			return r.each(list, keyStart(key)*1000, r.g.addSpace)
+		})
+	case fromHours:
+		f := func(key int64, data []byte) error {
+			list, err := r.summed.read(key, data)
+			if err != nil {
+				return err
+			}
+			return r.each(list, keyStart(key)*1000, r.g.add)
+		}
+		if r.few {
+			return scanKeys(ctx, r.sn, "hours", r.keys(at, chunkOf), f)
+		}
+		return scanRange(ctx, r.sn, "hours", rowKey(at.from, 0), rowKey(at.to, 0), f)
+	case fromSealed:
+		return r.readSealed(ctx, at)
+	case fromBlocks:
+		for b := at.from; b < at.to; b += blockSeconds {
+			list, err := r.s.blocks.read(ctx, r.sn, b)
+			if err != nil {
+				return err
+			}
+			if err := r.each(list, b*1000, r.g.add); err != nil {
+				return err
+			}
+		}
+		return nil
+	case fromOpen:
+		return r.readOpen(ctx, at)
+	}
+	return nil
+}
+
+func (r *reading) each(list []sums, startMs int64, add func(int64, *sums) error) error {
+	for i := range list {
+		if err := add(startMs, &list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keys returns the keys of the points' rows in each hour of a stretch.
+func (r *reading) keys(at span, id func(int32) int32) []int64 {
+	var ids []int32
+	for _, p := range r.points {
+		if i := id(p); len(ids) == 0 || ids[len(ids)-1] != i {
+			ids = append(ids, i)
+		}
+	}
+	var keys []int64
+	for hour := hourOf(at.from); hour < at.to; hour += hourSeconds {
+		for _, i := range ids {
+			keys = append(keys, rowKey(hour, i))
+		}
+	}
+	return keys
+}
+
+func (r *reading) addRow(w *row) error {
+	r.rowSums = w.sums()
+	return r.g.add(w.start*1000, &r.rowSums)
+}
+
+// readSealed reads single windows of closed hours. Blobs hold an hour of one
+// holder each, and steps may be shorter: the rows of an hour are put in the
+// order of their starts before they are added.
+func (r *reading) readSealed(ctx context.Context, at span) error {
+	var rows []row
+	hour := int64(-1)
+	flush := func() error {
+		if r.q.StepMs != 0 {
+			slices.SortStableFunc(rows, func(a, b row) int { return int(a.start - b.start) })
+		}
+		for i := range rows {
+			if err := r.addRow(&rows[i]); err != nil {
+				return err
+			}
+		}
+		rows = rows[:0]
+		return nil
+	}
+	f := func(key int64, data []byte) error {
+		if keyStart(key) != hour {
+			if err := flush(); err != nil {
+				return err
+			}
+			hour = keyStart(key)
+		}
+		id := keyID(key)
+		if int(id) >= len(r.g.ofID) {
+			return nil
+		}
+		if r.g.ofID[id] == 0 {
+			r.g.place(int(id))
+		}
+		if r.g.ofID[id] < 0 {
+			return nil
+		}
+		list, err := r.sealed.read(key, data)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			if list[i].start >= at.from && list[i].start < at.to {
+				rows = append(rows, list[i])
+			}
+		}
+		return nil
+	}
+	var err error
+	if r.few {
+		err = scanKeys(ctx, r.sn, "sealed", r.keys(at, func(p int32) int32 { return p }), f)
+	} else {
+		err = scanRange(ctx, r.sn, "sealed", rowKey(hourOf(at.from), 0), rowKey(at.to, 0), f)
+	}
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// readOpen reads single windows of open hours.
+func (r *reading) readOpen(ctx context.Context, at span) error {
+	lo, hi := int32(0), int32(idMask)
+	if r.few {
+		if len(r.points) == 0 {
+			return nil
+		}
+		lo, hi = r.points[0], r.points[len(r.points)-1]
+	}
+	return scanRows(ctx, r.sn, at.from, at.to, lo, hi, r.addRow)
+}
