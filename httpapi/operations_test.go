@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +75,31 @@ func TestPage(t *testing.T) {
 	}
 	if csp := res.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 		t.Errorf("policy %q", csp)
+	}
+}
+
+// TestPageAgreesWithTheExample keeps the block to paste on the page the one that
+// the project ships.
+func TestPageAgreesWithTheExample(t *testing.T) {
+	example, err := os.ReadFile(filepath.Join("..", "configs", "prometheus.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := regexp.MustCompile(`regex: "([^"]+)"`)
+	joined := regexp.MustCompile(`\\+\n\s*`) // a folded line, whose backslash the script escapes
+	var found []string
+	for _, text := range [][]byte{example, indexHTML} {
+		m := keep.FindSubmatch(text)
+		if m == nil {
+			t.Fatal("no keep rule")
+		}
+		found = append(found, joined.ReplaceAllString(string(m[1]), ""))
+	}
+	if found[0] != found[1] {
+		t.Errorf("the page keeps\n%s\nthe example keeps\n%s", found[1], found[0])
+	}
+	if _, err := regexp.Compile(found[1]); err != nil {
+		t.Error(err)
 	}
 }
 
