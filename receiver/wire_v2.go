@@ -1,6 +1,8 @@
 package receiver
 
 import (
+	"encoding/binary"
+	"math"
 	"math/bits"
 
 	"github.com/zeebo/xxh3"
@@ -70,7 +72,15 @@ func (d *decoder) walkV2(q *request) error {
 	}
 	for i := range q.rows {
 		r := &q.rows[i]
-		key, err := d.seriesV2(q, raw[r.start:r.end], r)
+		m := raw[r.start:r.end]
+		if key, p, ok := d.plainV2(q.hashes, m); ok && q.tally.samples < d.limits.MaxSamplesPerRequest {
+			r.first, r.n = uint32(len(q.points)), 1
+			q.tally.samples++
+			q.points = append(q.points, p)
+			q.keys = append(q.keys, key)
+			continue
+		}
+		key, err := d.seriesV2(q, m, r)
 		if err != nil {
 			return err
 		}
@@ -82,11 +92,73 @@ func (d *decoder) walkV2(q *request) error {
 // pairKey is a hash of a name and a value from the hashes of the two. The
 // products make it depend on both at once; a sum of anything linear would give
 // {a="1",b="2"} and {a="2",b="1"} the same key.
-func pairKey(name, value counter.Key) counter.Key {
+func pairKey(name, value *counter.Key) counter.Key {
 	x := name.Lo ^ bits.RotateLeft64(value.Lo, 29)
 	y := name.Hi ^ bits.RotateLeft64(value.Hi, 37)
 	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xc2b2ae3d27d4eb4f)
 	return counter.Key{Hi: hi ^ bits.RotateLeft64(x, 32), Lo: lo ^ bits.RotateLeft64(y, 32)}
+}
+
+// plainV2 reads a TimeSeries of the shape that nearly all have: packed label
+// references of at most two bytes, one Sample of value and timestamp, and no
+// metadata but an empty one. It leaves all others, and all errors, to seriesV2,
+// which does the same at half the speed.
+func (d *decoder) plainV2(hashes []counter.Key, m []byte) (key counter.Key, p point, ok bool) {
+	if len(m) < 2+sampleTail || m[0] != 0x0a || m[1] >= 0x80 {
+		return key, p, false
+	}
+	end := 2 + int(m[1])
+	switch len(m) - end {
+	case sampleTail:
+	case sampleTail + 2:
+		if m[len(m)-2] != 0x2a || m[len(m)-1] != 0x00 {
+			return key, p, false
+		}
+	default:
+		return key, p, false
+	}
+	tail := m[end : end+sampleTail]
+	if tail[0] != 0x12 || tail[1] != 0x10 || tail[2] != 0x09 || tail[11] != 0x10 {
+		return key, p, false
+	}
+	if p.tMs, ok = sixByteVarint(tail[12:]); !ok {
+		return key, p, false
+	}
+	p.value = math.Float64frombits(binary.LittleEndian.Uint64(tail[3:]))
+
+	pairs := 0
+	refs := m[2:end]
+	for i := 0; i < len(refs); pairs++ {
+		name := uint(refs[i])
+		i++
+		if name >= 0x80 {
+			if i >= len(refs) || refs[i] >= 0x80 {
+				return key, p, false
+			}
+			name = name&0x7f | uint(refs[i])<<7
+			i++
+		}
+		if i >= len(refs) {
+			return key, p, false
+		}
+		value := uint(refs[i])
+		i++
+		if value >= 0x80 {
+			if i >= len(refs) || refs[i] >= 0x80 {
+				return key, p, false
+			}
+			value = value&0x7f | uint(refs[i])<<7
+			i++
+		}
+		if name >= uint(len(hashes)) || value >= uint(len(hashes)) {
+			return key, p, false
+		}
+		pair := pairKey(&hashes[name], &hashes[value])
+		var carry uint64
+		key.Lo, carry = bits.Add64(key.Lo, pair.Lo, 0)
+		key.Hi, _ = bits.Add64(key.Hi, pair.Hi, carry)
+	}
+	return key, p, pairs <= d.limits.MaxLabelsPerSeries
 }
 
 // seriesV2 walks a whole TimeSeries. It fills r, adds the samples to q.points
@@ -95,6 +167,7 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 	r.first = uint32(len(q.points))
 	var x extra
 	var created int64
+	var about description
 	refs := 0          // label refs seen
 	name := ^uint32(0) // ref of the label whose value comes next
 	hashes := q.hashes
@@ -130,7 +203,7 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 				case refs&1 == 0:
 					name = ref
 				case int(name) < len(hashes):
-					pair := pairKey(hashes[name], hashes[ref])
+					pair := pairKey(&hashes[name], &hashes[ref])
 					var carry uint64
 					key.Lo, carry = bits.Add64(key.Lo, pair.Lo, 0)
 					key.Hi, _ = bits.Add64(key.Hi, pair.Hi, carry)
@@ -191,13 +264,8 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 			if err != nil {
 				return key, err
 			}
-			about, err := metadataV2(m[start:end])
-			if err != nil {
+			if err := about.merge(m[start:end]); err != nil {
 				return key, err
-			}
-			// A symbol table may be empty as long as nothing refers to it.
-			if int(about.help) >= len(hashes) && about.help != 0 || int(about.unit) >= len(hashes) && about.unit != 0 {
-				x.why = symbolRef
 			}
 			i = end
 		case v2Created:
@@ -216,7 +284,8 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 			}
 		}
 	}
-	if refs&1 != 0 {
+	// A symbol table may be empty as long as nothing refers to it.
+	if refs&1 != 0 || max(about.help, about.unit) >= uint32(len(hashes)) && max(about.help, about.unit) != 0 {
 		x.why = symbolRef
 	}
 	if x.why == accepted && refs > 2*d.limits.MaxLabelsPerSeries {
@@ -250,7 +319,7 @@ func (d *decoder) labelsV2(dst []rawLabel, q *request, m []byte) ([]rawLabel, er
 			if err != nil {
 				return dst, err
 			}
-			if q.about, err = metadataV2(m[start:end]); err != nil {
+			if err := q.about.merge(m[start:end]); err != nil {
 				return dst, err
 			}
 			i = end
@@ -319,11 +388,13 @@ type description struct {
 	help, unit uint32 // refs
 }
 
-func metadataV2(b []byte) (about description, err error) {
+// merge reads a Metadata message into about; of a field that comes twice the
+// last one holds.
+func (about *description) merge(b []byte) error {
 	for i := 0; i < len(b); {
 		number, wireType, at, err := field(b, i)
 		if err != nil {
-			return about, err
+			return err
 		}
 		var v uint64
 		switch number {
@@ -340,8 +411,8 @@ func metadataV2(b []byte) (about description, err error) {
 			i, err = skip(b, at, wireType)
 		}
 		if err != nil {
-			return about, err
+			return err
 		}
 	}
-	return about, nil
+	return nil
 }
