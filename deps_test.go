@@ -28,7 +28,7 @@ receiver          power receiver/journal receiver/counter
 transform         power state store
 httpapi           power store transform
 client            power
-configs           receiver receiver/journal receiver/counter transform store/* httpapi
+configs           power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
 httpapi_test      store/local
 `

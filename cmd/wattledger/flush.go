@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/state"
+	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/transform"
+)
+
+// A flusher carries what moved from memory to the books, and from time to time
+// writes a snapshot so that the journal can let go of what is behind it. It is
+// the only one that collects, so nothing leaves memory before it is durable.
+type flusher struct {
+	every         time.Duration
+	snapshotEvery time.Duration
+	dir           string // of the snapshots
+	cache         *counter.Cache
+	stage         *transform.Stage
+	directory     *transform.Directory
+	books         store.Appender
+	journal       journal.Journal
+	logger        *slog.Logger
+	metrics       flushMetrics
+
+	flushed  uint64 // position of the newest batch that is durable
+	released uint64 // position of the newest snapshot; the journal keeps what follows the one before
+}
+
+type flushMetrics struct {
+	seconds   prometheus.Histogram
+	rows      prometheus.Counter
+	failures  prometheus.Counter
+	behind    prometheus.Gauge
+	snapshots prometheus.Counter
+}
+
+func newFlushMetrics(reg prometheus.Registerer) flushMetrics {
+	f := promauto.With(reg)
+	return flushMetrics{
+		seconds: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "wattledger_flush_seconds", Help: "Time to collect what moved and make it durable in the store.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
+		}),
+		rows:      f.NewCounter(prometheus.CounterOpts{Name: "wattledger_flush_rows_total", Help: "Charges and node windows written to the store."}),
+		failures:  f.NewCounter(prometheus.CounterOpts{Name: "wattledger_flush_failures_total", Help: "Batches the store did not take; each is tried again."}),
+		behind:    f.NewGauge(prometheus.GaugeOpts{Name: "wattledger_flush_behind_records", Help: "Journal records whose charges are not in the store yet."}),
+		snapshots: f.NewCounter(prometheus.CounterOpts{Name: "wattledger_snapshots_total", Help: "Snapshots of the accounts written."}),
+	}
+}
+
+// Run flushes until ctx ends, then once more and writes a snapshot.
+func (f *flusher) Run(ctx context.Context) error {
+	flush := time.NewTicker(f.every)
+	defer flush.Stop()
+	snapshot := time.NewTicker(f.snapshotEvery)
+	defer snapshot.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+			defer cancel()
+			if err := f.flush(last); err != nil {
+				return err
+			}
+			return f.snapshot()
+		case <-flush.C:
+			if err := f.flush(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		case <-snapshot.C:
+			if err := f.snapshot(); err != nil {
+				f.logger.Error("snapshot not written; the journal keeps growing until one is", "err", err)
+			}
+		}
+	}
+}
+
+// flush hands over what moved, and tries for as long as ctx lasts.
+func (f *flusher) flush(ctx context.Context) error {
+	begin := time.Now()
+	position := f.cache.Position()
+	f.metrics.behind.Set(float64(f.journal.Last() - min(f.flushed, f.journal.Last())))
+	if position == f.flushed {
+		return nil
+	}
+	b := f.stage.Collect()
+	b.Position = position
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		err := f.books.Append(ctx, b)
+		if err == nil {
+			break
+		}
+		f.metrics.failures.Inc()
+		f.logger.Error("store did not take a batch; trying again", "err", err, "charges", len(b.Charges), "position", position, "in", wait)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("flush %d charges: %w", len(b.Charges), err)
+		case <-time.After(wait):
+		}
+	}
+	f.flushed = position
+	f.metrics.rows.Add(float64(len(b.Charges) + len(b.Nodes)))
+	f.metrics.seconds.Observe(time.Since(begin).Seconds())
+	return nil
+}
+
+// snapshot writes the state of the accounts. It runs between flushes, so every
+// window that memory has let go of is durable in the store. The journal keeps
+// the records since the snapshot before: if the newest turns out damaged, the
+// one before is as good.
+func (f *flusher) snapshot() error {
+	position := f.cache.Position()
+	if position == f.released {
+		return nil
+	}
+	err := journal.WriteSnapshot(f.dir, position, func(w io.Writer) error {
+		return f.cache.Save(w, f.head, f.beside)
+	})
+	if err != nil {
+		return fmt.Errorf("snapshot at %d: %w", position, err)
+	}
+	f.metrics.snapshots.Inc()
+	if err := f.journal.Release(f.released); err != nil {
+		return fmt.Errorf("release the journal to %d: %w", f.released, err)
+	}
+	f.released = position
+	return nil
+}
+
+// load fills the line from the newest snapshot and returns the position to
+// replay from. Everything in memory then counts as not yet flushed.
+func (f *flusher) load(ctx context.Context) (from uint64, err error) {
+	position, err := journal.ReadSnapshot(f.dir, func(_ uint64, r io.Reader) error {
+		return f.cache.Load(r, f.head, f.beside)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("load the snapshot: %w", err)
+	}
+	stored, err := f.books.Position(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask the store for its position: %w", err)
+	}
+	if stored < f.flushed {
+		return 0, fmt.Errorf("the store is at record %d and the snapshot at %d: charges between them are in neither; restore the store that belongs to this journal", stored, f.flushed)
+	}
+	f.released, f.flushed = position, 0
+	return position + 1, nil
+}
+
+// head writes or fills how far the books were when the snapshot was taken.
+func (f *flusher) head(c *state.Codec) { state.Uint(c, &f.flushed) }
+
+// beside writes or fills what belongs to a shard outside the counter cache. The
+// directory goes with the first shard, in whose order it learns.
+func (f *flusher) beside(shard int, c *state.Codec) {
+	if shard == 0 {
+		var b bytes.Buffer
+		if !c.Reading() {
+			c.Fail(f.directory.Save(&b))
+		}
+		pods := b.String()
+		state.Text(c, &pods)
+		if c.Reading() && c.Err() == nil {
+			c.Fail(f.directory.Load(bytes.NewReader([]byte(pods))))
+		}
+	}
+	f.stage.Walk(shard, c)
+}

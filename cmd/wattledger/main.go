@@ -1,0 +1,148 @@
+// Command wattledger keeps the energy and cost books of Kubernetes clusters: it
+// takes the kepler_* series by Prometheus remote write and answers what draws
+// power and what it costs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/wattledger/wattledger/configs"
+)
+
+// version is set by the linker.
+var version = ""
+
+const usage = `Usage: wattledger [command] [flags]
+
+Commands:
+  serve         take remote write and answer queries (the default)
+  check-config  say what the configuration means, or what is wrong with it
+  demo          serve a simulated cluster from an empty temporary store
+  version       print the version
+
+Run "wattledger <command> -h" for the flags of a command.
+`
+
+// errUsage marks mistakes of the caller: wrong flags, a wrong configuration, a
+// storage path that cannot be used. The exit code is 2.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(os.Stderr, "wattledger:", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "wattledger:", err)
+		os.Exit(1)
+	}
+}
+
+// command runs one subcommand.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	name := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	switch name {
+	case "serve", "demo":
+		return serveCommand(ctx, name, args, stderr)
+	case "check-config":
+		return checkConfig(args, stdout, stderr)
+	case "version":
+		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil
+	case "help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	fmt.Fprint(stderr, usage)
+	return fmt.Errorf("%w: unknown command %q", errUsage, name)
+}
+
+// flags returns the flags that every command which reads the configuration has.
+// Only what was given on the command line overrides the rest.
+func flags(name string, stderr io.Writer) (set *flag.FlagSet, given func() map[string]string) {
+	set = flag.NewFlagSet("wattledger "+name, flag.ContinueOnError)
+	set.SetOutput(stderr)
+	for _, f := range configs.Flags {
+		set.String(f.Name, "", f.Usage)
+	}
+	return set, func() map[string]string {
+		m := make(map[string]string)
+		set.Visit(func(f *flag.Flag) { m[f.Name] = f.Value.String() })
+		return m
+	}
+}
+
+// load parses the command line and the configuration.
+func load(name string, args []string, stderr io.Writer) (*configs.Config, error) {
+	set, given := flags(name, stderr)
+	if err := set.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if set.NArg() > 0 {
+		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, set.Arg(0))
+	}
+	cfg, err := configs.Load(given(), os.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return cfg, nil
+}
+
+func serveCommand(ctx context.Context, name string, args []string, stderr io.Writer) error {
+	cfg, err := load(name, args, stderr)
+	if err != nil {
+		return err
+	}
+	logger := newLogger(cfg.Log, stderr)
+	if name == "demo" {
+		return demo(ctx, cfg, logger)
+	}
+	return run(ctx, cfg, logger, nil)
+}
+
+func checkConfig(args []string, stdout, stderr io.Writer) error {
+	cfg, err := load("check-config", args, stderr)
+	if err != nil {
+		return err
+	}
+	return cfg.Explain(stdout)
+}
+
+func newLogger(cfg configs.Log, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/transform"
+)
+
+// readiness tells whether the journal has been replayed.
+type readiness struct{ replayed atomic.Bool }
+
+func (r *readiness) set() { r.replayed.Store(true) }
+
+func (r *readiness) checks(context.Context) []httpapi.Check {
+	c := httpapi.Check{Name: "replay", OK: r.replayed.Load(), Detail: "the journal has been replayed"}
+	if !c.OK {
+		c.Detail = "replaying the journal"
+	}
+	return []httpapi.Check{c}
+}
+
+// A classifier answers POST /profile/classify with the rules in force.
+type classifier struct{ rules *transform.Classifier }
+
+func (c classifier) Classify(in httpapi.ClassifyInput) httpapi.ClassifyResult {
+	s := transform.Subject{
+		Namespace: in.Namespace, Workload: in.Workload, Labels: in.Labels, Annotations: in.Annotations,
+		Command: in.Command, Resources: in.Resources,
+	}
+	if in.OwnerKind != "" {
+		s.OwnerKinds = []string{in.OwnerKind}
+	}
+	if in.Image != "" {
+		s.Images = []string{in.Image}
+	}
+	r := c.rules.Classify(s)
+	if r.Stage != transform.StageRule && len(in.PowerWatts) > 0 {
+		step := time.Duration(in.IntervalSeconds * float64(time.Second))
+		r = transform.NewProfile(in.PowerWatts, step).Classify(r)
+	}
+	out := httpapi.ClassifyResult{
+		Type: r.Type, Stage: r.Stage, Rule: r.Rule, Reason: r.Reason, Confidence: r.Confidence,
+		Alternatives: []httpapi.Alternative{},
+	}
+	for _, a := range r.Alternatives {
+		out.Alternatives = append(out.Alternatives, httpapi.Alternative{Type: a.Type, Confidence: a.Confidence})
+	}
+	return out
+}
+
+// cacheMetrics tells how much the line remembers. Values are read when asked.
+type cacheMetrics struct {
+	cache     *counter.Cache
+	directory *transform.Directory
+
+	series, ignored, pods, holders, refused *prometheus.Desc
+}
+
+func newCacheMetrics(cache *counter.Cache, directory *transform.Directory) *cacheMetrics {
+	d := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
+	return &cacheMetrics{
+		cache: cache, directory: directory,
+		series:  d("wattledger_series", "Accounts and facts that are known; max_series bounds them."),
+		ignored: d("wattledger_ignored_series", "Series that are known to map nothing."),
+		pods:    d("wattledger_directory_pods", "Pods that are known."),
+		holders: d("wattledger_directory_holders", "Containers and VMs that are described."),
+		refused: d("wattledger_directory_refused_total", "Facts refused because max_pods were known."),
+	}
+}
+
+func (m *cacheMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+func (m *cacheMetrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	series, ignored := m.cache.Series()
+	pods, holders, refused := m.directory.Len()
+	gauge(m.series, float64(series))
+	gauge(m.ignored, float64(ignored))
+	gauge(m.pods, float64(pods))
+	gauge(m.holders, float64(holders))
+	ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(refused))
+}
+
+// demo serves from an empty temporary store and feeds itself a simulated cluster.
+func demo(ctx context.Context, cfg *configs.Config, logger *slog.Logger) (err error) {
+	dir, err := os.MkdirTemp("", "wattledger-demo-")
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg.Storage.Path = dir
+	cfg.Storage.FlushInterval = time.Second
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return run(ctx, cfg, logger, func(addr string) {
+			_, port, _ := strings.Cut(addr[strings.LastIndex(addr, "]")+1:], ":")
+			group.Go(func() error {
+				logger.Info("demo: open the page", "url", "http://localhost:"+port+"/")
+				return feedDemo(ctx, "http://127.0.0.1:"+port+"/api/v1/write", time.Now())
+			})
+		})
+	})
+	return group.Wait()
+}
+
+// assert that the stage is what the cache books into.
+var _ counter.Sink = (*transform.Stage)(nil)

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver"
+	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/store/local"
+	"github.com/wattledger/wattledger/transform"
+)
+
+// run wires the line from its end to its start, serves until ctx ends, and
+// takes it down from its start to its end. listening, if not nil, is called with
+// the address once the port is open.
+func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listening func(addr string)) (err error) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	unlock, err := lockStorage(cfg.Storage.Path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	defer unlock()
+	books, err := local.Open(filepath.Join(cfg.Storage.Path, "books.db"), cfg.Store, logger, reg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	defer func() { err = errors.Join(err, books.Close()) }()
+
+	table, rules, err := cfg.Tables()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	tariff, err := transform.NewTariff(cfg.Transform.Cost)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	directory := transform.NewDirectory(cfg.Transform, rules)
+	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), directory, tariff)
+	cache := counter.New(cfg.Accounting, stage)
+
+	journalDir := filepath.Join(cfg.Storage.Path, "journal")
+	log, err := journal.Open(journalDir, cfg.Journal, logger, reg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	ingest, err := receiver.New(cfg.Receiver, cache, table, log, logger, reg)
+	if err != nil {
+		return err
+	}
+	flush := &flusher{
+		every: cfg.Storage.FlushInterval, snapshotEvery: cfg.Storage.SnapshotInterval,
+		dir: filepath.Join(cfg.Storage.Path, "snapshots"), cache: cache, stage: stage, directory: directory,
+		books: books, journal: log, logger: logger, metrics: newFlushMetrics(reg),
+	}
+	reg.MustRegister(newCacheMetrics(cache, directory))
+
+	ready := &readiness{}
+	api := httpapi.New(cfg.API, books, classifier{rules}, httpapi.Operations{
+		Ingest:     ingest,
+		Senders:    http.HandlerFunc(ingest.ServeSenders),
+		Metrics:    promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}),
+		Ready:      ready.checks,
+		ConfigYAML: func() string { return string(cfg.Masked()) },
+		Price:      func(ms int64) power.Price { return *tariff.At(ms) },
+		Version:    buildVersion(),
+	}, logger, reg)
+
+	listener, err := net.Listen("tcp", cfg.Web.ListenAddress)
+	if err != nil {
+		return fmt.Errorf("%w: web.listen-address: %w", errUsage, err)
+	}
+	server := &http.Server{
+		Handler:           api,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       5 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	if cfg.Transform.Cost.Model == transform.SeedModel {
+		p := tariff.Flat()
+		logger.Info("cost model seed: what it implies", "pue", p.ImpliedPUE(), "carbon_kg_per_kwh", p.ImpliedCarbonKgPerKWh())
+	}
+
+	// Each of these ends when its context does; the first that fails ends all.
+	group, ctx := errgroup.WithContext(ctx)
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	group.Go(func() error {
+		err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &cfg.Web.ConfigFile}, logger)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	})
+	logger.Info("listening", "address", listener.Addr().String(), "version", buildVersion())
+	if listening != nil {
+		listening(listener.Addr().String())
+	}
+	group.Go(func() error {
+		if err := replay(ctx, flush, ingest, books, logger); err != nil {
+			return err
+		}
+		ingest.SetReady(true)
+		ready.set()
+		group.Go(func() error { return books.Run(background) })
+		return flush.Run(background)
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		logger.Info("stopping")
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err := errors.Join(ingest.Stop(stop), server.Shutdown(stop))
+		stopBackground()
+		return err
+	})
+	return group.Wait()
+}
+
+// replay brings memory to where the journal ends.
+func replay(ctx context.Context, f *flusher, ingest *receiver.Handler, books *local.Store, logger *slog.Logger) error {
+	begin := time.Now()
+	from, err := f.load(ctx)
+	if err != nil {
+		return err
+	}
+	if first := f.journal.First(); first > from {
+		return fmt.Errorf("journal begins at record %d, after record %d that is needed next: the books would miss what lies between", first, from)
+	}
+	records, samples, err := ingest.Replay(ctx, from)
+	if err != nil {
+		return fmt.Errorf("replay the journal from record %d: %w", from, err)
+	}
+	if records > 0 || from > 1 {
+		logger.Info("books are up to date", "records", records, "samples", samples, "from", from, "seconds", time.Since(begin).Seconds())
+	}
+	return nil
+}
+
+// lockStorage makes sure that no other process uses the storage path.
+func lockStorage(path string) (unlock func(), err error) {
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, fmt.Errorf("storage.path %s: %w", path, err)
+	}
+	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("storage.path %s: in use by another process", path)
+	}
+	return func() { f.Close() }, nil
+}
