@@ -8,25 +8,11 @@ import (
 	"slices"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
 )
 
-// A WindowRow is what a workload used on one node in one window or hour: what
-// a follower stores. Values are absolute.
-type WindowRow struct {
-	Node       string
-	Workload   power.Workload
-	Type       power.Type
-	StartMs    int64
-	Seconds    int32
-	Energy     power.Energy
-	Idle       power.Microjoules // part of Energy's total
-	Cost       power.Cost
-	Price      power.Price // one of those it was priced at, if there were several
-	SeenMs     int64
-	LastMs     int64
-	Containers int // holders; 0 if all have moved to another workload since
-	Revision   uint64
-}
+// A WindowRow is what followers are fed.
+type WindowRow = store.WindowRow
 
 // A windowGroup is what window rows are kept apart by.
 type windowGroup struct {
