@@ -191,8 +191,12 @@ func (l *ledger) node(cluster, name string) *node {
 func newRemainder(n *node, kind power.HolderKind) *holder {
 	key := power.HolderKey{Cluster: n.cluster, Node: n.name, Kind: kind}
 	name := kind.PseudoName()
+	t := power.Unknown
+	if kind == power.System {
+		t = power.SystemType
+	}
 	return &holder{key: key, node: n, info: &power.Holder{
-		HolderKey: key, Type: power.SystemType,
+		HolderKey: key, Type: t,
 		Workload: power.Workload{Cluster: n.cluster, Namespace: name, Kind: kind.String(), Name: name},
 	}}
 }

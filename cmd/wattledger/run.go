@@ -103,6 +103,10 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		logger.Info("cost model seed: what it implies", "pue", p.ImpliedPUE(), "carbon_kg_per_kwh", p.ImpliedCarbonKgPerKWh())
 	}
 
+	for _, notice := range cfg.Notices() {
+		logger.Warn(notice)
+	}
+
 	// Each of these ends when its context does; the first that fails ends all.
 	group, ctx := errgroup.WithContext(ctx)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))

@@ -12,6 +12,7 @@ type node struct {
 	name       string
 	generation string
 	inUse      bool
+	legacyGPUs bool        // legacy Kepler counts the node's NVIDIA GPUs
 	gpuShares  bool        // Kepler reports what containers use of the GPUs
 	firsts     []firstSeen // of the node's own counters, by replica
 	times      []int64     // recent times of such samples, rising, Unix milliseconds

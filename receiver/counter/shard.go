@@ -1,6 +1,7 @@
 package counter
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/wattledger/wattledger/power"
@@ -151,6 +152,10 @@ func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
 	if m.Role == RoleGPUCounter {
 		s.nodes[ni].gpuShares = true
 	}
+	if m.Role == RoleCounter && h.kind == power.Node && m.Component == power.GPU && !s.nodes[ni].legacyGPUs {
+		s.nodes[ni].legacyGPUs = true
+		s.shadowNVIDIA(ni)
+	}
 	return i, true
 }
 
@@ -260,7 +265,24 @@ func (s *shard) meter(a *account, m *Mapping) uint32 {
 		}
 	}
 	s.rank(a.node, a.comp, zone)
+	if s.nodes[a.node].legacyGPUs {
+		s.shadowNVIDIA(a.node)
+	}
 	return i
+}
+
+// nvidiaSources measure what legacy Kepler measures, too.
+var nvidiaSources = []string{"dcgm", "nvidia-smi"}
+
+// shadowNVIDIA takes the NVIDIA devices of other sources off the books of a node
+// whose GPUs legacy Kepler counts: it numbers them, the others know their UUIDs,
+// so which is which cannot be told, only that they are the same.
+func (s *shard) shadowNVIDIA(ni uint32) {
+	for i := range s.meters {
+		if m := &s.meters[i]; m.inUse && m.kind != shareMeter && m.node == ni && slices.Contains(nvidiaSources, s.zones.name(m.source)) {
+			m.shadow = true
+		}
+	}
 }
 
 // rank leaves one source in charge of each device: the one with the highest

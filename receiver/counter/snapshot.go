@@ -166,6 +166,7 @@ func (n *node) walk(c *state.Codec, replicas *numbering) {
 	state.String(c, &n.name)
 	state.String(c, &n.generation)
 	state.Bool(c, &n.inUse)
+	state.Bool(c, &n.legacyGPUs)
 	state.Bool(c, &n.gpuShares)
 	state.Slice(c, &n.firsts, func(f *firstSeen) {
 		walkName(c, replicas, &f.replica)
