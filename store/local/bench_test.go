@@ -1,0 +1,240 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+const day0 = 1_760_054_400_000
+
+// fleet is holders that draw like real ones: samples every 15 s that do not
+// fall on minutes, so that a counter is never just the one before plus the energy.
+type fleet struct {
+	holders []*power.Holder
+	watts   [][power.NumComponents]float64
+	counter []power.Energy
+	carry   []power.Energy // booked, but after the newest sample
+	price   power.Price
+	rand    *rand.Rand
+	records uint64
+}
+
+func newFleet(workloads, holdersEach, namespaces int) *fleet {
+	f := &fleet{rand: rand.New(rand.NewPCG(1, 1)), price: power.Price{Model: "seed", Currency: "USD", ElectricityPerKWh: 0.12, Overhead: 1.3, CarbonFactor: 1, CarbonKgPerKWh: 1, CarbonPerKg: 0.05}}
+	for i := range workloads * holdersEach {
+		w := i % workloads
+		f.holders = append(f.holders, &power.Holder{
+			HolderKey: power.HolderKey{Cluster: "prod", Node: fmt.Sprintf("node-%d", i%100), Kind: power.Container, ID: fmt.Sprintf("containerd://%064x", i)},
+			Workload:  power.Workload{Cluster: "prod", Namespace: fmt.Sprintf("team-%d", w%namespaces), Kind: "deployment", Name: fmt.Sprintf("service-%d", w)},
+			Type:      power.Types[w%len(power.Types)], Rule: "image", Pod: fmt.Sprintf("service-%d-7d9f-%d", w, i), PodUID: fmt.Sprintf("%032x", i), Container: "main", Image: "registry/app:v1",
+		})
+		p := [power.NumComponents]float64{power.CPU: 1 + 40*f.rand.Float64(), power.DRAM: 0.2 + 4*f.rand.Float64()}
+		if i%10 == 0 {
+			p[power.GPU] = 50 + 300*f.rand.Float64()
+		}
+		f.watts = append(f.watts, p)
+	}
+	f.counter, f.carry = make([]power.Energy, len(f.holders)), make([]power.Energy, len(f.holders))
+	return f
+}
+
+// minute returns the charges of one minute.
+func (f *fleet) minute(startMs int64) []power.Charge {
+	f.records += uint64(3 + f.rand.IntN(3))
+	list := make([]power.Charge, len(f.holders))
+	for i, h := range f.holders {
+		c := power.Charge{Holder: h, StartMs: startMs, Seconds: 60, SeenMs: 60_000, Price: &f.price, Revision: f.records - uint64(f.rand.IntN(2))}
+		c.LastMs = startMs + 52_000 + int64(i%97)*10 + f.rand.Int64N(4)
+		rest := float64(startMs+60_000-c.LastMs) / 60_000
+		for k, w := range f.watts[i] {
+			if w == 0 {
+				continue
+			}
+			c.Energy[k] = power.Microjoules(w * (0.8 + 0.4*f.rand.Float64()) * 60e6)
+			after := power.Microjoules(float64(c.Energy[k]) * rest * (0.95 + 0.1*f.rand.Float64()))
+			f.counter[i][k] += f.carry[i][k] + c.Energy[k] - after
+			f.carry[i][k] = after
+			c.Counter[k] = f.counter[i][k]
+		}
+		list[i] = c
+	}
+	return list
+}
+
+// BenchmarkAppend writes full rows in batches of 1,000, each with its own
+// commit and fsync, with outbox entries, and seals hours as they close.
+func BenchmarkAppend(b *testing.B) {
+	cfg := DefaultConfig()
+	cfg.Followers = []string{"influx"}
+	s := openTest(b, filepath.Join(b.TempDir(), "books.db"), cfg)
+	f := newFleet(1000, 5, 50)
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	rows, position := 0, uint64(0)
+	var worst time.Duration
+	at := int64(day0)
+	for b.Loop() {
+		b.StopTimer() // the line has its own benchmarks
+		list := f.minute(at)
+		b.StartTimer()
+		for batch := range slices.Chunk(list, 1000) {
+			position++
+			began := time.Now()
+			if err := s.Append(b.Context(), store.Batch{Position: position, Charges: batch}); err != nil {
+				b.Fatal(err)
+			}
+			worst = max(worst, time.Since(began))
+		}
+		rows += len(list)
+		at += 60_000
+	}
+	b.StopTimer()
+	took := b.Elapsed()
+	stop()
+	<-done
+	began := time.Now()
+	if err := s.Seal(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	// What sealing is behind with counts too: rows are only done when sealed.
+	b.ReportMetric(float64(rows)/(took+time.Since(began)).Seconds(), "rows/s")
+	b.ReportMetric(float64(worst.Milliseconds()), "worst-append-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// history returns a store with days of 1,000 workloads, kept between
+// benchmarks of one run.
+func history(b *testing.B) (*Store, int64) {
+	days := int64(30)
+	if testing.Short() {
+		days = 2
+	}
+	if historyDir == "" {
+		dir, err := os.MkdirTemp("", "history")
+		if err != nil {
+			b.Fatal(err)
+		}
+		historyDir = dir
+		s := openTest(b, filepath.Join(dir, "books.db"), DefaultConfig())
+		f := newFleet(1000, 1, 50)
+		position := uint64(0)
+		began := time.Now()
+		for m := int64(0); m < days*1440; m++ {
+			position++
+			if err := s.Append(b.Context(), store.Batch{Position: position, Charges: f.minute(day0 + m*60_000)}); err != nil {
+				b.Fatal(err)
+			}
+			if m%60 == 59 {
+				if err := s.Seal(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if m%1440 == 1439 {
+				b.Logf("day %d: %.0f rows/s, rows made included", m/1440+1, 1440*1000/time.Since(began).Seconds())
+				began = time.Now()
+			}
+		}
+		return s, days
+	}
+	return openTest(b, filepath.Join(historyDir, "books.db"), DefaultConfig()), days
+}
+
+var historyDir string // removed by TestMain
+
+func TestMain(m *testing.M) {
+	if os.Getenv(killedEnv) != "" {
+		appendUntilKilled()
+	}
+	code := m.Run()
+	if historyDir != "" {
+		os.RemoveAll(historyDir)
+	}
+	os.Exit(code)
+}
+
+func benchmarkSum(b *testing.B, q store.Query) {
+	s, days := history(b)
+	q.FromMs, q.ToMs = day0, day0+days*24*hourMs
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		rows, err := s.Sum(b.Context(), q)
+		if err != nil || len(rows) == 0 {
+			b.Fatal(len(rows), err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+}
+
+func BenchmarkSumNamespace30d(b *testing.B) {
+	benchmarkSum(b, store.Query{StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}})
+}
+
+func BenchmarkSumWorkload30d(b *testing.B) {
+	benchmarkSum(b, store.Query{StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace, store.Workload}})
+}
+
+func BenchmarkSumTotal30d(b *testing.B) {
+	benchmarkSum(b, store.Query{GroupBy: []store.Dimension{store.Namespace}})
+}
+
+func BenchmarkWorkload30d(b *testing.B) {
+	benchmarkSum(b, store.Query{StepMs: hourMs, Match: map[store.Dimension]string{store.Namespace: "team-7", store.Workload: "service-7"}})
+}
+
+func BenchmarkWorkloadMinutes30d(b *testing.B) {
+	benchmarkSum(b, store.Query{StepMs: 60_000, Match: map[store.Dimension]string{store.Namespace: "team-7", store.Workload: "service-7"}})
+}
+
+// BenchmarkBytesPerRow prints what a row takes on disk, in all and by table.
+func BenchmarkBytesPerRow(b *testing.B) {
+	s, days := history(b)
+	for b.Loop() {
+	}
+	if _, err := s.w.ExecContext(b.Context(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		b.Fatal(err)
+	}
+	var free int64
+	if err := s.w.QueryRowContext(b.Context(), "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&free); err != nil {
+		b.Fatal(err)
+	}
+	st, err := os.Stat(s.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	size := st.Size()
+	b.ReportMetric(float64(size)/float64(days*1440*1000), "file-B/row")
+	b.ReportMetric(float64(size-free)/float64(days*1440*1000), "used-B/row")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkPower pages through 100,000 containers.
+func BenchmarkPower(b *testing.B) {
+	s := openTest(b, filepath.Join(b.TempDir(), "books.db"), DefaultConfig())
+	f := newFleet(10_000, 10, 50)
+	for m := range int64(5) {
+		if err := s.Append(b.Context(), store.Batch{Position: uint64(m + 1), Charges: f.minute(day0 + m*60_000)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	q := store.PowerQuery{FromMs: day0, ToMs: day0 + 300_000, ByContainer: true, By: store.ByPower, Limit: 100}
+	for b.Loop() {
+		rows, next, err := s.Power(b.Context(), q)
+		if err != nil || len(rows) != 100 || next == "" {
+			b.Fatal(len(rows), next, err)
+		}
+	}
+}
