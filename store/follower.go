@@ -19,7 +19,8 @@ type WindowRow struct {
 	Idle       power.Microjoules // part of Energy's total
 	Cost       power.Cost
 	Price      power.Price // one of those it was priced at, if there were several
-	SeenMs     int64
+	SeenMs     int64       // time covered by samples, summed over the holders
+	HeldMs     int64       // time their rows stand for; SeenMs/HeldMs is a coverage
 	LastMs     int64
 	Containers int // holders; 0 if all have moved to another workload since
 	Revision   uint64

@@ -101,6 +101,7 @@ func (w *windows) finish() ([]WindowRow, error) {
 				return nil, fmt.Errorf("%s at %d: %w", k.workload.ID(), k.start, errOverflow)
 			}
 			r.SeenMs += e.seenMs
+			r.HeldMs += e.heldMs
 			r.LastMs = max(r.LastMs, e.lastMs)
 			r.Price = w.sn.prices[e.price]
 			r.Cost.Add(r.Price.Cost(power.Microjoules(total)))
