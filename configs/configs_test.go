@@ -145,7 +145,7 @@ func TestLoadErrors(t *testing.T) {
 	f("store:\n  minutes_retention: 30 days\n", `line 2: store.minutes_retention: "30 days" is no duration`)
 	f("store:\n  minutes_retention: 30\n", "is no duration")
 	f("journal:\n  max_bytes: 4 gigs\n", `line 2: journal.max_bytes: "4 gigs" is no size`)
-	f("receiver:\n  max_senders: many\n", "line 2: does not understand the str `many`")
+	f("receiver:\n  max_senders: many\n", "line 2: receiver.max_senders: \"many\" is not a whole number")
 	f("log:\n  level: loud\n", "loud")
 	f("web: 3\n", "line 1: web section: want keys with values")
 	f("web: &a {}\nlog: *a\n", "line 2: log: aliases are not understood here")
@@ -182,8 +182,12 @@ func TestLoadErrors(t *testing.T) {
 		t.Errorf("error is %v, want one without the password", err)
 	}
 	_, err = Load(map[string]string{"log.level": "loud"}, noEnv)
-	if err == nil || !strings.HasPrefix(err.Error(), "--log.level: ") {
-		t.Errorf("error is %v, want one that begins with the flag", err)
+	if err == nil || err.Error() != `--log.level: "loud" is not debug, info, warn or error` {
+		t.Errorf("error is %v, want one that names the flag and what it takes", err)
+	}
+	_, err = Load(nil, func(name string) string { return map[string]string{"ELECTRICITY_RATE": "0,12"}[name] })
+	if err == nil || err.Error() != `ELECTRICITY_RATE: "0,12" is not a number` {
+		t.Errorf("error is %v, want one that names the variable and what it takes", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"reflect"
 	"strconv"
@@ -104,8 +105,32 @@ func plain(node *yaml.Node, t reflect.Type, path string) error {
 		node.Tag, node.Value, node.Style = "!!int", strconv.FormatInt(n, 10), 0
 	case t.Kind() == reflect.String:
 		node.Tag = "!!str" // so that a name such as 12 or yes stays one
+	default:
+		if want := wants(node, t); want != "" {
+			return fmt.Errorf("line %d: %s: %q is not %s", node.Line, path, node.Value, want)
+		}
 	}
 	return nil
+}
+
+var levelType = reflect.TypeFor[slog.Level]()
+
+// wants says what t needs, when node is not that.
+func wants(node *yaml.Node, t reflect.Type) string {
+	tag := node.ShortTag()
+	switch {
+	case t == levelType:
+		if new(slog.Level).UnmarshalText([]byte(node.Value)) != nil {
+			return "debug, info, warn or error"
+		}
+	case t.Kind() == reflect.Bool && tag != "!!bool":
+		return "true or false"
+	case t.Kind() == reflect.Float64 && tag != "!!float" && tag != "!!int":
+		return "a number"
+	case t.Kind() == reflect.Int && tag != "!!int":
+		return "a whole number"
+	}
+	return ""
 }
 
 func plainKeys(node *yaml.Node, t reflect.Type, path string) error {

@@ -44,7 +44,7 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) error {
 func (a *api) reload(w http.ResponseWriter, r *http.Request) error {
 	if a.ops.Reload == nil {
 		return newProblem(http.StatusForbidden, "lifecycle-disabled", "Lifecycle is disabled",
-			"reloading over HTTP is off; start with --web.enable-lifecycle to allow it")
+			"this process does not reload over HTTP; start it again to change its configuration")
 	}
 	if err := a.ops.Reload(r.Context()); err != nil {
 		// The reason is the operator's own configuration, so it is told.

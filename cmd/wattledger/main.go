@@ -56,8 +56,17 @@ func main() {
 // command runs one subcommand.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	name := "serve"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+	switch {
+	case len(args) == 0:
+	case !strings.HasPrefix(args[0], "-"):
 		name, args = args[0], args[1:]
+	case len(args) == 1: // what people try first, beside the flags of serve
+		switch strings.TrimLeft(args[0], "-") {
+		case "h", "help":
+			name = "help"
+		case "version":
+			name = "version"
+		}
 	}
 	switch name {
 	case "serve", "demo":
@@ -77,9 +86,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 // flags returns the flags that every command which reads the configuration has.
 // Only what was given on the command line overrides the rest.
-func flags(name string, stderr io.Writer) (set *flag.FlagSet, given func() map[string]string) {
+func flags(name string) (set *flag.FlagSet, given func() map[string]string) {
 	set = flag.NewFlagSet("wattledger "+name, flag.ContinueOnError)
-	set.SetOutput(stderr)
+	set.SetOutput(io.Discard) // a mistake is told once, in one line
 	for _, f := range configs.Flags {
 		set.String(f.Name, "", f.Usage)
 	}
@@ -92,12 +101,14 @@ func flags(name string, stderr io.Writer) (set *flag.FlagSet, given func() map[s
 
 // load parses the command line and the configuration.
 func load(name string, args []string, stderr io.Writer) (*configs.Config, error) {
-	set, given := flags(name, stderr)
+	set, given := flags(name)
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			set.SetOutput(stderr)
+			set.Usage()
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
+		return nil, fmt.Errorf("%w: %w; wattledger %s -h lists the flags", errUsage, err, name)
 	}
 	if set.NArg() > 0 {
 		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, set.Arg(0))
