@@ -33,8 +33,9 @@ type flusher struct {
 	logger        *slog.Logger
 	metrics       flushMetrics
 
-	flushed  uint64 // position of the newest batch that is durable
-	released uint64 // position of the newest snapshot; the journal keeps what follows the one before
+	pending  *store.Batch // collected, and not durable yet: memory holds it to be handed over
+	flushed  uint64       // position of the newest batch that is durable
+	released uint64       // position of the newest snapshot; the journal keeps what follows the one before
 }
 
 type flushMetrics struct {
@@ -86,42 +87,60 @@ func (f *flusher) Run(ctx context.Context) error {
 	}
 }
 
-// flush hands over what moved, and tries for as long as ctx lasts.
+// flush hands over what moved, and tries for as long as ctx lasts. What was
+// collected and could not be handed over is kept for the next flush, which
+// begins with it: it is not collected again.
 func (f *flusher) flush(ctx context.Context) error {
-	begin := time.Now()
-	position := f.cache.Position()
 	f.metrics.behind.Set(float64(f.journal.Last() - min(f.flushed, f.journal.Last())))
+	if f.pending != nil {
+		if err := f.hand(ctx); err != nil {
+			return err
+		}
+	}
+	position := f.cache.Position()
 	if position == f.flushed {
 		return nil
 	}
 	b := f.stage.Collect()
 	b.Position = position
+	f.pending = &b
+	return f.hand(ctx)
+}
+
+// hand makes the pending batch durable.
+func (f *flusher) hand(ctx context.Context) error {
+	begin := time.Now()
+	b := f.pending
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-		err := f.books.Append(ctx, b)
+		err := f.books.Append(ctx, *b)
 		if err == nil {
 			break
 		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("flush %d charges: %w", len(b.Charges), err)
+		}
 		f.metrics.failures.Inc()
-		f.logger.Error("store did not take a batch; trying again", "err", err, "charges", len(b.Charges), "position", position, "in", wait)
+		f.logger.Error("store did not take a batch; trying again", "err", err, "charges", len(b.Charges), "position", b.Position, "in", wait)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("flush %d charges: %w", len(b.Charges), err)
 		case <-time.After(wait):
 		}
 	}
-	f.flushed = position
+	f.pending, f.flushed = nil, b.Position
 	f.metrics.rows.Add(float64(len(b.Charges) + len(b.Nodes)))
 	f.metrics.seconds.Observe(time.Since(begin).Seconds())
 	return nil
 }
 
-// snapshot writes the state of the accounts. It runs between flushes, so every
-// window that memory has let go of is durable in the store. The journal keeps
+// snapshot writes the state of the accounts. It runs between flushes and not
+// while a batch is pending, so every window that memory has let go of is durable
+// in the store. The journal keeps
 // the records since the snapshot before: if the newest turns out damaged, the
 // one before is as good.
 func (f *flusher) snapshot() error {
 	position := f.cache.Position()
-	if position == f.released {
+	if position == f.released || f.pending != nil {
 		return nil
 	}
 	err := journal.WriteSnapshot(f.dir, position, func(w io.Writer) error {
