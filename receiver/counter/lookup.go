@@ -118,11 +118,3 @@ func (l *lookup) remove(gone func(Ref) bool) {
 		}
 	}
 }
-
-func (l *lookup) len() int {
-	n := 0
-	for i := range l.parts {
-		n += l.parts[i].used
-	}
-	return n
-}

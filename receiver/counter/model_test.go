@@ -106,7 +106,7 @@ func (w *world) node(name string) {
 		c := newContainer()
 		c.v, c.gpu, c.scrapes = w.Int64N(5e9), w.Int64N(5e9), 5
 	}
-	watts := w.Int64N(200) * 1e6
+	var watts int64
 	for scrape := 0; ; scrape++ {
 		step := 10_000 + w.Int64N(10_000)
 		if w.IntN(12) == 0 {

@@ -144,6 +144,10 @@ func TestOrderStartTimestamps(t *testing.T) {
 	b.booked("container/c1", power.Used, power.CPU, 300)
 	b.at(75, containerLine("c1", "package", 180)) // the sender lost it: no reset
 	b.booked("container/c1", power.Used, power.CPU, 310)
+	// The first sample with one, on a counter without, proves it as well.
+	b.at(10, containerLine("c2", "package", 10))
+	b.send(started(b.samples(25, containerLine("c2", "package", 12)), 20))
+	b.booked("container/c2", power.Used, power.CPU, 22)
 	// A counter cannot start when it already shows energy.
 	b.send(started(b.samples(90, containerLine("c1", "package", 190)), 90))
 	b.send(started(b.samples(105, containerLine("c1", "package", 200)), 120))
