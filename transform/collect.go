@@ -14,17 +14,33 @@ func (s *Stage) Collect() store.Batch {
 	var b store.Batch
 	for _, l := range s.shards {
 		l.mu.Lock()
-		for _, x := range l.changed {
-			x.changed = false
-			b.Holders = append(b.Holders, x.info)
+		for _, x := range l.stale {
+			x.stale = false
+			if s.describe(l, x) {
+				b.Holders = append(b.Holders, x.info)
+			}
 		}
-		l.changed = nil
+		l.stale = nil
 		for _, n := range l.nodes {
 			s.collectNode(n, &b)
 		}
 		l.mu.Unlock()
 	}
 	return b
+}
+
+// describe asks who x is, and says whether that is news.
+func (s *Stage) describe(l *ledger, x *holder) bool {
+	if x.key.Kind == power.Node {
+		x.info = &power.Holder{HolderKey: x.key}
+		return false
+	}
+	info := s.directory.Describe(x.key, x.attrs, l.arrivalMs)
+	if x.info != nil && *x.info == *info {
+		return false
+	}
+	x.info = info
+	return true
 }
 
 func (s *Stage) collectNode(n *node, b *store.Batch) {

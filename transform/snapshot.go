@@ -80,7 +80,7 @@ func (s *Stage) walkHolder(c *state.Codec, l *ledger, h *holder) *holder {
 		s.mu.Lock()
 		s.holders[h.key] = h
 		s.mu.Unlock()
-		s.describe(h)
+		l.describeLater(h)
 	}
 	return h
 }

@@ -34,7 +34,7 @@ type ledger struct {
 	arrivalMs int64
 	holders   []*holder // by the number the cache gave; nil where forgotten
 	nodes     map[nodeName]*node
-	changed   []*holder // whose description has not been handed out yet
+	stale     []*holder // to be described anew
 }
 
 type nodeName struct{ cluster, name string }
@@ -51,12 +51,12 @@ type node struct {
 }
 
 type holder struct {
-	key     power.HolderKey
-	attrs   power.Attributes
-	node    *node
-	ledger  *ledger
-	info    *power.Holder
-	changed bool
+	key    power.HolderKey
+	attrs  power.Attributes
+	node   *node
+	ledger *ledger
+	info   *power.Holder // nil before the first Collect
+	stale  bool
 
 	// Where the last reading was booked: nearly always the next goes there too.
 	last    *window
@@ -86,7 +86,8 @@ func (s *Stage) Holder(shard int, h uint32, key power.HolderKey, attrs power.Att
 		l.holders = append(l.holders, nil)
 	}
 	x := l.holders[h]
-	if x == nil {
+	fresh := x == nil
+	if fresh {
 		n := l.node(key.Cluster, key.Node)
 		x = &holder{key: key, node: n, ledger: l}
 		l.holders[h] = x
@@ -97,9 +98,9 @@ func (s *Stage) Holder(shard int, h uint32, key power.HolderKey, attrs power.Att
 	if generation != "" {
 		x.node.generation = generation
 	}
-	if merged := merge(x.attrs, attrs); x.info == nil || merged != x.attrs {
+	if merged := merge(x.attrs, attrs); fresh || merged != x.attrs {
 		x.attrs = merged
-		s.describe(x)
+		l.describeLater(x)
 	}
 }
 
@@ -117,20 +118,13 @@ func merge(old, new power.Attributes) power.Attributes {
 	return old
 }
 
-// describe asks again who x is. The ledger is locked.
-func (s *Stage) describe(x *holder) {
-	if x.key.Kind == power.Node {
-		x.info = &power.Holder{HolderKey: x.key}
-		return
-	}
-	info := s.directory.Describe(x.key, x.attrs, x.ledger.arrivalMs)
-	if x.info != nil && *x.info == *info {
-		return
-	}
-	x.info = info
-	if !x.changed {
-		x.changed = true
-		x.ledger.changed = append(x.ledger.changed, x)
+// describeLater notes that x has to be described anew before it is next handed
+// out. It waits for Collect because a container's first scrape brings half a
+// dozen facts about it, and describing it once is enough. The ledger is locked.
+func (l *ledger) describeLater(x *holder) {
+	if !x.stale {
+		x.stale = true
+		l.stale = append(l.stale, x)
 	}
 }
 
@@ -145,7 +139,7 @@ func (s *Stage) Learn(position uint64, arrivalMs int64, fact power.Fact) {
 			continue
 		}
 		x.ledger.mu.Lock()
-		s.describe(x)
+		x.ledger.describeLater(x)
 		x.ledger.mu.Unlock()
 	}
 }
