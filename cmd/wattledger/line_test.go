@@ -134,14 +134,17 @@ func postAll(t testing.TB, url string, bodies ...body) {
 	}
 }
 
+// ready returns nil when the line at url takes requests.
+func ready(url string) error {
+	status, text, err := get(url + "/-/ready")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s", status, text)
+	}
+	return err
+}
+
 func untilReady(url string) error {
-	return eventually("ready", func() error {
-		status, text, err := get(url + "/-/ready")
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("%d %s", status, text)
-		}
-		return err
-	})
+	return eventually("ready", func() error { return ready(url) })
 }
 
 // A line is the whole program, running in this process.
