@@ -31,6 +31,7 @@ client            power
 configs           power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
 httpapi_test      store/local
+deployment_test   configs
 `
 
 // only names packages that live in one folder, so that what they stand for does.

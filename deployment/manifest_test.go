@@ -5,6 +5,7 @@ package deployment_test
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/wattledger/wattledger/configs"
 )
 
 // The manifest has no field that Kubernetes does not know, its parts refer to
@@ -145,6 +148,36 @@ func TestCollectorManifest(t *testing.T) {
 	if !slices.Contains(c.Args, "--storage.path=/data") {
 		t.Errorf("arguments %q do not store at /data", c.Args)
 	}
+	// The program understands what it is given.
+	known := func(settings []configs.Setting, name string) bool {
+		return slices.ContainsFunc(settings, func(s configs.Setting) bool { return s.Name == name })
+	}
+	given, env := map[string]string{}, map[string]string{}
+	for _, arg := range c.Args {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
+			given[name] = value
+		}
+	}
+	for _, e := range c.Env {
+		if e.ValueFrom != nil {
+			env[e.Name] = config.Data[e.Name]
+			if !known(configs.Variables, e.Name) {
+				t.Errorf("environment %s is nothing the program reads", e.Name)
+			}
+		}
+	}
+	name := filepath.Base(given["config.file"])
+	eq("folder of config.file", filepath.Dir(given["config.file"]), mountOf(c, "config"))
+	given["config.file"] = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(given["config.file"], []byte(config.Data[name]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := configs.Load(given, func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatalf("configuration: %v", err)
+	}
+	eq("listen address", cfg.Web.ListenAddress, ":"+strconv.Itoa(int(port.ContainerPort)))
+	eq("electricity rate", cfg.Transform.Cost.ElectricityPerKWh, 0.12)
 	for _, e := range c.Env {
 		if e.ValueFrom == nil {
 			continue
@@ -154,6 +187,16 @@ func TestCollectorManifest(t *testing.T) {
 			t.Errorf("environment %s refers to what is not in the ConfigMap", e.Name)
 		}
 	}
+}
+
+// mountOf returns where a volume is mounted.
+func mountOf(c corev1.Container, volume string) string {
+	for _, m := range c.VolumeMounts {
+		if m.Name == volume {
+			return m.MountPath
+		}
+	}
+	return ""
 }
 
 // imageUser is the user of the Dockerfile's last stage.
