@@ -67,7 +67,7 @@ func (s *shard) dropHistory(a *account) {
 	n := a.side - 1
 	h := &s.histories[n]
 	*h = history{points: h.points[:0]}
-	if cap(h.points) > 64 {
+	if cap(h.points) > 64 || len(s.freeHistories) > 1000 {
 		h.points = nil
 	}
 	s.freeHistories = append(s.freeHistories, n)

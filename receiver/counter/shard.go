@@ -1,6 +1,7 @@
 package counter
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -95,10 +96,16 @@ func (s *shard) apply(m *Sample, o *Outcome) {
 // recredit looks again at the first samples of a node's accounts after the node
 // turned out to have been known earlier.
 func (s *shard) recredit(n uint32) {
-	for i := range s.histories {
-		h := &s.histories[i]
-		if h.inUse && h.first && !h.credited && s.accounts[h.account].node == n {
-			s.credit(&s.accounts[h.account], h)
+	holders := slices.Sorted(maps.Values(s.nodes[n].holders)) // replay must book in the same order
+	for _, hi := range holders {
+		for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
+			a := &s.accounts[next-1]
+			if a.role != RoleCounter || a.side == 0 {
+				continue
+			}
+			if h := &s.histories[a.side-1]; h.first && !h.credited {
+				s.credit(a, h)
+			}
 		}
 	}
 	for i := range s.meters {
