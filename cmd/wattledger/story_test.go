@@ -52,8 +52,8 @@ type running struct{}
 
 func processOf(ts *testscript.TestScript) **process { return ts.Value(running{}).(**process) }
 
-// url returns where the script's process listens.
-func url(ts *testscript.TestScript) string {
+// address returns where the script's process listens.
+func address(ts *testscript.TestScript) string {
 	p := *processOf(ts)
 	if p == nil {
 		ts.Fatalf("nothing has been started")
@@ -120,7 +120,7 @@ func postFile(ts *testscript.TestScript, neg bool, args []string) {
 		need(ts, neg, ok, "post status file [header=value...]")
 		b.header.Set(name, value)
 	}
-	status, reason, err := post(context.Background(), url(ts), b)
+	status, reason, err := post(context.Background(), address(ts), b)
 	ts.Check(err)
 	answered(ts, args[0], status, reason)
 }
@@ -135,7 +135,7 @@ func answered(ts *testscript.TestScript, want string, status int, text string) {
 
 func getPath(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "get status path")
-	status, text, err := get(url(ts) + args[1])
+	status, text, err := get(address(ts) + args[1])
 	ts.Check(err)
 	answered(ts, args[0], status, text)
 }
@@ -143,7 +143,7 @@ func getPath(ts *testscript.TestScript, neg bool, args []string) {
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) > 1, "until path text...")
 	ts.Check(eventually(args[0], func() error {
-		status, text, err := get(url(ts) + args[0])
+		status, text, err := get(address(ts) + args[0])
 		if err != nil {
 			return err
 		}
