@@ -59,7 +59,10 @@ type Classifier interface {
 type Operations struct {
 	Ingest  http.Handler // remote write; decides its own status codes
 	Senders http.Handler // GET /debug/senders
-	Metrics http.Handler // GET /metrics
+	// Quarantine answers GET /debug/quarantine: the newest samples that were set
+	// aside because they cannot be true.
+	Quarantine http.Handler
+	Metrics    http.Handler // GET /metrics
 	// Ready returns what the process waits for or has trouble with. It is ready
 	// when every check is.
 	Ready func(context.Context) []Check

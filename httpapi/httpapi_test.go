@@ -40,6 +40,7 @@ func serve(t *testing.T, books store.Querier, change ...func(*Config, *Operation
 	cfg := Config{Pprof: true, Now: func() time.Time { return now }}
 	ops := Operations{
 		Ingest:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }),
+		Quarantine: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "[]") }),
 		Senders:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "[]") }),
 		Metrics:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "up 1\n") }),
 		Ready:      func(context.Context) []Check { return []Check{{"journal", true, "replayed"}} },

@@ -51,6 +51,7 @@ func (a *api) routes() []route {
 		{path: "/-/reload", post: a.reload},
 		{path: "/metrics", get: pass(a.ops.Metrics)},
 		{path: "/debug/senders", get: pass(a.ops.Senders)},
+		{path: "/debug/quarantine", get: pass(a.ops.Quarantine)},
 		{path: "/api/v1/status/config", get: a.statusConfig},
 	}
 	if a.cfg.Pprof {

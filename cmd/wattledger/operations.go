@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -59,6 +61,39 @@ func (c classifier) Classify(in httpapi.ClassifyInput) httpapi.ClassifyResult {
 		out.Alternatives = append(out.Alternatives, httpapi.Alternative{Type: a.Type, Confidence: a.Confidence})
 	}
 	return out
+}
+
+// quarantine answers with the newest samples that were set aside.
+type quarantine struct{ cache *counter.Cache }
+
+func (q quarantine) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	type sample struct {
+		Cluster    string     `json:"cluster"`
+		Node       string     `json:"node"`
+		Kind       string     `json:"kind"`
+		ID         string     `json:"id"`
+		Component  string     `json:"component"`
+		Zone       string     `json:"zone"`
+		Reason     string     `json:"reason"`
+		Time       time.Time  `json:"time"`
+		Value      float64    `json:"value"` // in the series' own unit
+		LastTime   *time.Time `json:"last_time"`
+		LastJoules *float64   `json:"last_joules"`
+	}
+	list := []sample{}
+	for _, x := range q.cache.Quarantine() {
+		s := sample{
+			Cluster: x.Holder.Cluster, Node: x.Holder.Node, Kind: x.Holder.Kind.String(), ID: x.Holder.ID,
+			Component: x.Component.String(), Zone: x.Zone, Reason: x.Reason, Time: time.UnixMilli(x.TMs).UTC(), Value: x.Value,
+		}
+		if x.LastTMs != 0 {
+			last := time.UnixMilli(x.LastTMs).UTC()
+			s.LastTime, s.LastJoules = &last, &x.LastJoules
+		}
+		list = append(list, s)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"quarantine": list}) // an error here is the client's going away
 }
 
 // cacheMetrics tells how much the line remembers. Values are read when asked.

@@ -79,6 +79,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	api := httpapi.New(cfg.API, books, classifier{rules}, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
+		Quarantine: quarantine{cache},
 		Metrics:    promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}),
 		Ready:      ready.checks,
 		ConfigYAML: func() string { return string(cfg.Masked()) },

@@ -184,7 +184,7 @@ func TestQuarantine(t *testing.T) {
 		b.at(75, containerLine("c1", "package", 5_000_260))
 		b.booked("container/c1", power.Used, power.CPU, 230+60)
 		got := b.cache.Quarantine()
-		if len(got) != 2 || got[0].Value != 9e6 || got[1].Value != 5_000_200 || got[0].Holder.ID != "c1" || got[0].LastJoule != 200 || got[0].TMs != epoch*1000+15_000 {
+		if len(got) != 2 || got[0].Value != 9e6 || got[1].Value != 5_000_200 || got[0].Holder.ID != "c1" || got[0].LastJoules != 200 || got[0].TMs != epoch*1000+15_000 {
 			t.Errorf("quarantine %+v", got)
 		}
 	}

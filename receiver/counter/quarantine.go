@@ -5,14 +5,14 @@ import "github.com/wattledger/wattledger/power"
 // A Quarantined is a sample that cannot be true. It is not booked and not
 // dropped: its raw values stay visible.
 type Quarantined struct {
-	Holder    power.HolderKey
-	Component power.Component
-	Zone      string
-	Reason    string
-	TMs       int64   // of the sample, Unix milliseconds
-	Value     float64 // as it came, in the series' own unit
-	LastTMs   int64   // of the sample before, Unix milliseconds; 0 for none
-	LastJoule float64 // counter of the sample before
+	Holder     power.HolderKey
+	Component  power.Component
+	Zone       string
+	Reason     string
+	TMs        int64   // of the sample, Unix milliseconds
+	Value      float64 // as it came, in the series' own unit
+	LastTMs    int64   // of the sample before, Unix milliseconds; 0 for none
+	LastJoules float64 // counter of the sample before
 }
 
 // quarantineKept is how many quarantined samples each shard shows.
@@ -20,12 +20,13 @@ const quarantineKept = 64
 
 func (s *shard) quarantine(a *account, m *Sample, reason string, o *Outcome) {
 	o.Quarantined++
+	zone, _ := splitZone(s.zones.name(a.zone))
 	q := Quarantined{
-		Holder: s.holders[a.holder].key(s), Component: a.comp, Zone: s.zones.name(a.zone),
+		Holder: s.holders[a.holder].key(s), Component: a.comp, Zone: zone,
 		Reason: reason, TMs: m.TMs, Value: m.Value,
 	}
 	if a.lastT != never {
-		q.LastTMs, q.LastJoule = a.lastT, float64(a.lastV)/1e6
+		q.LastTMs, q.LastJoules = a.lastT, float64(a.lastV)/1e6
 	}
 	if len(s.quarantined) == quarantineKept {
 		s.quarantined = append(s.quarantined[:0], s.quarantined[1:]...)

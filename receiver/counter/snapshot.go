@@ -285,7 +285,7 @@ func (q *Quarantined) walk(c *state.Codec) {
 	state.Int(c, &q.TMs)
 	state.Float(c, &q.Value)
 	state.Int(c, &q.LastTMs)
-	state.Float(c, &q.LastJoule)
+	state.Float(c, &q.LastJoules)
 }
 
 // Quarantine returns the newest samples that were set aside.
