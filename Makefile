@@ -2,7 +2,9 @@
 # tests need and runs them.
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TESTFLAGS ?=
 FUZZTIME  ?= 20s
+FUZZJOBS  ?= $(shell nproc)
 BENCHTIME ?= 1s
 STORAGE   ?= data
 ARGS      ?=
@@ -28,7 +30,7 @@ install:
 	go mod download
 
 test: install
-	go test -race -timeout 25m ./...
+	go test -race -timeout 25m $(TESTFLAGS) ./...
 
 race: test
 
@@ -45,14 +47,15 @@ lint:
 	go vet ./...
 	go tool staticcheck ./...
 
-# Every target, one after the other: go fuzzes one at a time.
+# Every fuzz target for FUZZTIME, as many at once as there are cores and each on
+# one: go fuzzes one at a time.
 fuzz:
-	@targets=$$(go test -list '^Fuzz' ./...) || { echo "$$targets"; exit 1; }; \
-	echo "$$targets" | awk '/^Fuzz/ {name[++n] = $$1} /^ok/ {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' | \
-	while read -r package name; do \
-		echo "fuzz $$package $$name $(FUZZTIME)"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package </dev/null || exit 1; \
-	done
+	@go list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}' ./... | \
+	while read -r package file; do \
+		[ -z "$$file" ] || sed -n "s,^func \(Fuzz[A-Za-z0-9_]*\)(.*,$$package \1,p" "$$file"; \
+	done | \
+	xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$(GOMAXPROCS=1 go test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) $$0 2>&1); status=$$?; \
+		echo "fuzz $$0 $$1"; echo "$$out" | if [ $$status = 0 ]; then tail -n 3; else cat; fi; exit $$status'
 
 bench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
