@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
@@ -93,12 +94,13 @@ func keplerBodies(b testing.TB, protocol journal.Protocol, n int) [][]byte {
 	return bodies
 }
 
-func perSample(b *testing.B) {
+func perSample(b *testing.B, began time.Duration) {
 	b.ReportAllocs()
 	seconds := b.Elapsed().Seconds()
 	samples := float64(b.N * samplesPerRequest)
 	b.ReportMetric(samples/seconds, "samples/s")
 	b.ReportMetric(seconds*1e9/samples, "ns/sample")
+	b.ReportMetric(float64(processorTime(b)-began)/samples, "cpu-ns/sample")
 }
 
 const benchBodies = 100 // 200,000 series
@@ -110,6 +112,7 @@ func benchmarkFloor(b *testing.B, protocol journal.Protocol) {
 	var raw []byte
 	var sum uint64
 	i := 0
+	began := processorTime(b)
 	for b.Loop() {
 		var err error
 		if raw, err = snappy.Decode(raw[:cap(raw)], bodies[i%len(bodies)]); err != nil {
@@ -123,7 +126,7 @@ func benchmarkFloor(b *testing.B, protocol journal.Protocol) {
 	if sum == 0 {
 		b.Fatal("nothing was read")
 	}
-	perSample(b)
+	perSample(b, began)
 }
 
 func BenchmarkFloorV1(b *testing.B) { benchmarkFloor(b, journal.V1) }
@@ -147,6 +150,7 @@ func benchmarkReceive(b *testing.B, protocol journal.Protocol) {
 		cache.Apply(&q.out)
 	}
 	i := 0
+	began := processorTime(b)
 	for b.Loop() {
 		receive(i)
 		if len(q.out.Samples) != samplesPerRequest || len(q.out.New) != 0 {
@@ -154,7 +158,7 @@ func benchmarkReceive(b *testing.B, protocol journal.Protocol) {
 		}
 		i++
 	}
-	perSample(b)
+	perSample(b, began)
 }
 
 func BenchmarkReceiveV1(b *testing.B) { benchmarkReceive(b, journal.V1) }
@@ -173,6 +177,7 @@ func benchmarkFirstSight(b *testing.B, protocol journal.Protocol) {
 	d := newTestDecoder(b, blank{}, containers{})
 	q := new(request)
 	i := 0
+	began := processorTime(b)
 	for b.Loop() {
 		q.reset()
 		if err := d.decode(q, protocol, journal.Snappy, bodies[i%len(bodies)], 1_790_000_000_000); err != nil {
@@ -183,7 +188,7 @@ func benchmarkFirstSight(b *testing.B, protocol journal.Protocol) {
 		}
 		i++
 	}
-	perSample(b)
+	perSample(b, began)
 }
 
 func BenchmarkFirstSightV1(b *testing.B) { benchmarkFirstSight(b, journal.V1) }

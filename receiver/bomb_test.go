@@ -11,21 +11,25 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// processorTime is what this process has used so far. Unlike time on the clock
+// it says something on a busy machine too.
+func processorTime(t testing.TB) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // cost runs fn and returns the processor time and the bytes allocated.
 func cost(t *testing.T, fn func()) (cpu time.Duration, allocated uint64) {
 	t.Helper()
-	used := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			t.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	began := used()
+	began := processorTime(t)
 	fn()
-	cpu = used() - began
+	cpu = processorTime(t) - began
 	runtime.ReadMemStats(&after)
 	return cpu, after.TotalAlloc - before.TotalAlloc
 }
