@@ -92,12 +92,16 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			rows = append(rows, chargeRow(c, id, price))
 		}
 		// In key order the upserts append to one place of the tree.
-		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) })
+		inOrder := func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) }
+		if !slices.IsSortedFunc(rows, inOrder) {
+			slices.SortStableFunc(rows, inOrder)
+		}
 		for _, r := range rows {
 			s.next.newest = max(s.next.newest, r.start)
 		}
 		expired, late, hot := split(rows, s.at.minutesFrom, s.at.sealedBefore, func(r *row) int64 { return r.start })
 		s.metrics.expiredRows.Add(float64(len(expired)))
+		rows = rows[len(expired):]
 		if err := s.upsert(ctx, hot); err != nil {
 			return nil, err
 		}
@@ -134,7 +138,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			return nil, err
 		}
 		if len(s.cfg.Followers) > 0 {
-			if err := s.post(ctx, st, rows[len(expired):], restated); err != nil {
+			if err := s.post(ctx, st, rows, restated); err != nil {
 				return nil, fmt.Errorf("outbox: %w", err)
 			}
 		}

@@ -88,8 +88,8 @@ func (s *Store) power(ctx context.Context, q store.PowerQuery) ([]store.PowerRow
 	}
 	rows := make([]store.PowerRow, len(page))
 	for i, c := range page {
-		rows[i] = c.row(d, q.ByContainer)
-		rows[i].Generation = generations[c.node].generation
+		rows[i] = c.row(uses, d)
+		rows[i].Generation = generations[c.h.node].generation
 	}
 	return rows, next, nil
 }
@@ -166,19 +166,38 @@ func (s *Store) eachRow(ctx context.Context, sn *snapshot, from, to int64, f fun
 	return scanRows(ctx, sn, max(from, sn.sealedBefore), to, 0, idMask, known)
 }
 
-// A candidate is a row of the answer before it is known to be on the page.
+// A candidate is a row of the answer before it is known to be on the page. It
+// is small: there may be a hundred thousand for a page of a hundred.
 type candidate struct {
-	holder     int32 // the holder, or the first of the workload's
-	node       int32
-	watts      [power.NumComponents]float64
-	total      float64
+	h     *holder  // a container, or the newest of the workload's
+	names []string // of a page's end, in place of h
+	total float64
+	of    *totals // of a workload; nil for a container
+}
+
+// totals is what a holder or a workload used.
+type totals struct {
 	energy     power.Energy
+	watts      [power.NumComponents]float64
 	price      int32
 	lastMs     int64
 	containers int
 	inferred   bool
-	h          *holder
-	names      []string // of a page's end, in place of h
+}
+
+func (u *use) totals(h *holder) totals {
+	t := totals{price: u.price, lastMs: u.lastMs, containers: 1, inferred: h.Inferred}
+	for i := range u.energy {
+		t.energy[i] = power.Microjoules(u.energy[i])
+		if u.seenMs > 0 {
+			t.watts[i] = float64(u.energy[i]) / 1000 / float64(u.seenMs)
+		}
+	}
+	return t
+}
+
+func (t *totals) total() float64 {
+	return t.watts[power.CPU] + t.watts[power.DRAM] + t.watts[power.GPU] + t.watts[power.Other]
 }
 
 // rank returns the holders or workloads that match.
@@ -190,6 +209,9 @@ func rank(uses []use, d dims, q store.PowerQuery) ([]candidate, error) {
 		}
 	}
 	var list []candidate
+	if q.ByContainer && len(q.Match) == 0 {
+		list = make([]candidate, 0, len(uses))
+	}
 	byWorkload := map[power.Workload]int{}
 	for id := range uses {
 		u, h := &uses[id], d.holders[id]
@@ -202,41 +224,35 @@ func rank(uses []use, d dims, q store.PowerQuery) ([]candidate, error) {
 		if !matches(h.Holder, q.Match) {
 			continue
 		}
-		c := candidate{holder: int32(id), node: h.node, price: u.price, lastMs: u.lastMs, containers: 1, inferred: h.Inferred}
-		for i := range u.energy {
-			c.energy[i] = power.Microjoules(u.energy[i])
-			if u.seenMs > 0 {
-				c.watts[i] = float64(u.energy[i]) / 1000 / float64(u.seenMs)
-			}
-			c.total += c.watts[i]
-		}
+		t := u.totals(h)
 		if q.ByContainer {
-			list = append(list, c)
+			list = append(list, candidate{h: h, total: t.total()})
 			continue
 		}
 		at, ok := byWorkload[h.Workload]
 		if !ok {
 			byWorkload[h.Workload] = len(list)
-			list = append(list, c)
+			list = append(list, candidate{h: h, of: &t})
 			continue
 		}
-		w := &list[at]
-		for i := range c.energy {
-			if !addTo((*int64)(&w.energy[i]), int64(c.energy[i])) {
+		w := list[at].of
+		for i := range t.energy {
+			if !addTo((*int64)(&w.energy[i]), int64(t.energy[i])) {
 				return nil, errOverflow
 			}
-			w.watts[i] += c.watts[i]
+			w.watts[i] += t.watts[i]
 		}
-		w.total += c.total
 		w.containers++
-		w.inferred = w.inferred && c.inferred
-		if c.lastMs > w.lastMs {
-			w.lastMs, w.price = c.lastMs, c.price
-			w.holder, w.node = c.holder, c.node
+		w.inferred = w.inferred && t.inferred
+		if t.lastMs > w.lastMs {
+			w.lastMs, w.price = t.lastMs, t.price
+			list[at].h = h
 		}
 	}
 	for i := range list {
-		list[i].h = d.holders[list[i].holder]
+		if of := list[i].of; of != nil {
+			list[i].total = of.total()
+		}
 	}
 	return list, nil
 }
@@ -284,17 +300,21 @@ func (c *candidate) name(i int, byContainer bool) string {
 	return c.h.Kind.String()
 }
 
-func (c *candidate) row(d dims, byContainer bool) store.PowerRow {
+func (c *candidate) row(uses []use, d dims) store.PowerRow {
 	h := c.h
-	r := store.PowerRow{
-		Energy: c.energy, Watts: c.watts, Price: d.prices[c.price], Containers: c.containers, LastMs: c.lastMs,
+	if c.of == nil {
+		t := uses[h.id].totals(h)
+		return t.row(*h.Holder, d)
 	}
-	if byContainer {
-		r.Holder = *h.Holder
-	} else {
-		r.Holder = power.Holder{HolderKey: power.HolderKey{Cluster: h.Cluster}, Workload: h.Workload, Type: h.Type, Rule: h.Rule, Inferred: c.inferred}
+	return c.of.row(power.Holder{
+		HolderKey: power.HolderKey{Cluster: h.Cluster}, Workload: h.Workload, Type: h.Type, Rule: h.Rule, Inferred: c.of.inferred,
+	}, d)
+}
+
+func (t *totals) row(h power.Holder, d dims) store.PowerRow {
+	return store.PowerRow{
+		Holder: h, Energy: t.energy, Watts: t.watts, Price: d.prices[t.price], Containers: t.containers, LastMs: t.lastMs,
 	}
-	return r
 }
 
 // less reports whether a comes before b.

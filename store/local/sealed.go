@@ -12,7 +12,8 @@ import (
 //	version, number of rows, columns, CRC-32C of key and everything before
 //
 // A counter is stored as what the counter before and the energy since do not
-// explain. That is 0 where samples fall on window edges.
+// explain, supposing that the energy after the newest sample came at the
+// window's mean rate. That is 0 where samples fall on window edges.
 
 const (
 	sealedVersion = 1
@@ -45,11 +46,27 @@ func appendSealed(dst []byte, key int64, rows []row) []byte {
 		// The first counter has nothing before it and would widen the column.
 		dst = binary.AppendVarint(dst, rows[0].counter[c])
 		for i := 1; i < len(rows); i++ {
-			col[i] = rows[i].counter[c] - rows[i-1].counter[c] - rows[i].energy[c]
+			col[i] = rows[i].counter[c] - rows[i-1].counter[c] - rows[i].step(&rows[i-1], c)
 		}
 		dst = appendColumn(dst, col[1:])
 	}
 	return binary.LittleEndian.AppendUint32(dst, blobSum(key, dst[at:]))
+}
+
+// step guesses how far a counter went from the newest sample of one window to
+// that of the next. Any guess would do; it only has to be the same every time,
+// so it is made of integers, and those may wrap.
+func (r *row) step(before *row, c int) int64 {
+	return r.energy[c] - r.tail(c) + before.tail(c)
+}
+
+// tail guesses the energy after the newest sample of a window.
+func (r *row) tail(c int) int64 {
+	length := int64(r.seconds) * 1000
+	if length <= 0 || r.lastOff < 0 || r.lastOff >= length {
+		return 0
+	}
+	return r.energy[c] / length * (length - r.lastOff)
 }
 
 func blobSum(key int64, b []byte) uint32 {
@@ -132,7 +149,7 @@ func (s *sealedReader) decode(key int64, n int, b []byte) ([]row, error) {
 			return nil, err
 		}
 		for i := 1; i < n; i++ {
-			rows[i].counter[c] = col[i] + rows[i-1].counter[c] + rows[i].energy[c]
+			rows[i].counter[c] = col[i] + rows[i-1].counter[c] + rows[i].step(&rows[i-1], c)
 		}
 	}
 	if len(b) != 0 {

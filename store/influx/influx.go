@@ -1,0 +1,222 @@
+// Package influx keeps a copy of the books in InfluxDB: windows in one bucket
+// and hours in another, for dashboards and predictors, and answers from them.
+//
+// It speaks to InfluxDB 1.8 and later, 2, and (writing only) 3 Core. Lines are
+// made here, because the client's own points cost ten times as much, and go
+// through the client's blocking API, because the asynchronous one forgets.
+package influx
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	"github.com/influxdata/influxdb-client-go/v2/api"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store"
+)
+
+// A Rejected is a line that InfluxDB will not take however often it is sent.
+type Rejected struct {
+	Bucket         string
+	Line           string // without the end of line; times in milliseconds
+	Reason         string // the server's words
+	FromSeq, ToSeq uint64 // the delivery it was in
+}
+
+// A Follower writes deliveries to InfluxDB. It is safe for concurrent use, but
+// writes one delivery at a time.
+type Follower struct {
+	cfg      Config
+	influxql influxql
+	client   influxdb2.Client
+	windows  api.WriteAPIBlocking
+	hours    api.WriteAPIBlocking
+	reject   func(context.Context, Rejected) error
+	log      *slog.Logger
+	metrics  *metrics
+
+	mu    sync.Mutex // held while a delivery is written
+	ready bool       // Prepare went well; guarded by mu
+	lines *encoder   // guarded by mu
+	batch batch      // guarded by mu
+}
+
+var _ store.Follower = (*Follower)(nil)
+
+// New returns a follower; it connects to nothing yet. reject is given each line
+// that InfluxDB refuses; until it returns nil the delivery is not written.
+func New(cfg Config, reject func(context.Context, Rejected) error, log *slog.Logger, reg prometheus.Registerer) (*Follower, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	client, err := cfg.client()
+	if err != nil {
+		return nil, err
+	}
+	o := influxdb2.DefaultOptions().SetHTTPClient(client).SetUseGZip(cfg.Gzip).SetPrecision(time.Millisecond).SetApplicationName("wattledger")
+	f := &Follower{
+		cfg: cfg, influxql: influxql{cfg, client}, client: influxdb2.NewClientWithOptions(cfg.URL, cfg.Token, o),
+		reject: reject, log: log, metrics: newMetrics(reg), lines: newEncoder(),
+	}
+	f.windows = f.client.WriteAPIBlocking(cfg.Org, cfg.Bucket)
+	f.hours = f.client.WriteAPIBlocking(cfg.Org, cfg.hourly())
+	return f, nil
+}
+
+// Name returns "influxdb".
+func (f *Follower) Name() string { return "influxdb" }
+
+// Close lets go of idle connections.
+func (f *Follower) Close() { f.influxql.http.CloseIdleConnections() }
+
+// Write returns nil when InfluxDB has every row of d, except lines it refused
+// for good, which are with reject, and windows older than it keeps. An error is
+// an *Error if InfluxDB or the way to it is the cause.
+func (f *Follower) Write(ctx context.Context, d store.Delivery) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.write(ctx, d); err != nil {
+		if e, ok := asError(err); ok && e.Status == http.StatusNotFound {
+			f.ready = false // the bucket may be made again
+		}
+		return fmt.Errorf("influxdb: write entries %d to %d: %w", d.FromSeq, d.ToSeq, err)
+	}
+	return nil
+}
+
+func (f *Follower) write(ctx context.Context, d store.Delivery) error {
+	if !f.ready {
+		if err := f.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	if err := f.rows(ctx, f.cfg.Bucket, f.windows, d, d.Windows); err != nil {
+		return err
+	}
+	if err := f.rows(ctx, f.cfg.hourly(), f.hours, d, d.Hours); err != nil {
+		return err
+	}
+	// Only now that an hour's rows are there may questions be answered from them.
+	last := int64(-1)
+	for i := range d.Hours {
+		if start := d.Hours[i].StartMs; start != last {
+			f.batch.add(closedLine(f.batch.buf, start))
+			last = start
+		}
+	}
+	return f.flush(ctx, f.cfg.hourly(), f.hours, d)
+}
+
+// rows writes rows of one bucket and the prices they refer to.
+func (f *Follower) rows(ctx context.Context, bucket string, to api.WriteAPIBlocking, d store.Delivery, rows []store.WindowRow) error {
+	type reference struct {
+		startMs int64
+		price   int64
+	}
+	told := map[reference]bool{}
+	for i := range rows {
+		r := &rows[i]
+		if r.Containers > 0 {
+			ref, price := reference{r.StartMs, 0}, power.Price{Model: r.Price.Model, Currency: r.Price.Currency}
+			if !mixed(r, r.Energy.Total()) {
+				ref.price, price = f.lines.price(r.Price), r.Price
+			}
+			if !told[ref] {
+				told[ref] = true
+				f.batch.add(priceLine(f.batch.buf, ref.price, price, r.StartMs))
+			}
+		}
+		f.batch.add(f.lines.row(f.batch.buf, r))
+		if len(f.batch.ends) >= f.cfg.BatchLines {
+			if err := f.flush(ctx, bucket, to, d); err != nil {
+				return err
+			}
+		}
+	}
+	return f.flush(ctx, bucket, to, d)
+}
+
+// A batch is lines that go in one request.
+type batch struct {
+	buf  []byte
+	ends []int // of the lines in buf
+}
+
+func (b *batch) add(buf []byte) {
+	b.buf = buf
+	b.ends = append(b.ends, len(buf))
+}
+
+// flush sends the batch and empties it, whatever comes of it: after an error
+// the whole delivery is written again.
+func (f *Follower) flush(ctx context.Context, bucket string, to api.WriteAPIBlocking, d store.Delivery) error {
+	text, ends := string(f.batch.buf), f.batch.ends
+	f.batch.buf, f.batch.ends = f.batch.buf[:0], f.batch.ends[:0]
+	if len(ends) == 0 {
+		return nil
+	}
+	return f.send(ctx, bucket, to, text, ends, d)
+}
+
+// send writes the lines of text that end at ends, which count from the
+// beginning of text. What InfluxDB refuses is halved until the lines that are
+// to blame stand alone. Writing the others again changes nothing.
+func (f *Follower) send(ctx context.Context, bucket string, to api.WriteAPIBlocking, text string, ends []int, d store.Delivery) error {
+	began := time.Now()
+	err := to.WriteRecord(ctx, text)
+	f.metrics.seconds.Observe(time.Since(began).Seconds())
+	if err == nil {
+		f.metrics.lines.Add(float64(len(ends)))
+		return nil
+	}
+	refused := explain(err, bucket)
+	switch refused.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+	default:
+		f.metrics.errors.WithLabelValues(refused.Setting).Inc()
+		return refused
+	}
+	if tooOld(refused.Message, len(ends)) {
+		f.metrics.expired.Add(float64(len(ends)))
+		return nil
+	}
+	if len(ends) == 1 {
+		f.metrics.rejected.Inc()
+		r := Rejected{Bucket: bucket, Line: strings.TrimSuffix(text, "\n"), Reason: refused.Message, FromSeq: d.FromSeq, ToSeq: d.ToSeq}
+		if err := f.reject(ctx, r); err != nil {
+			return fmt.Errorf("keep a line InfluxDB refused (%s): %w", r.Reason, err)
+		}
+		return nil
+	}
+	half := len(ends) / 2
+	cut := ends[half-1]
+	if err := f.send(ctx, bucket, to, text[:cut], ends[:half], d); err != nil {
+		return err
+	}
+	rest := make([]int, 0, len(ends)-half)
+	for _, e := range ends[half:] {
+		rest = append(rest, e-cut)
+	}
+	return f.send(ctx, bucket, to, text[cut:], rest, d)
+}
+
+// Retry writes a line that was refused before. It returns an *Error with the
+// server's words if it is refused again.
+func (f *Follower) Retry(ctx context.Context, r Rejected) error {
+	to := f.windows
+	if r.Bucket == f.cfg.hourly() {
+		to = f.hours
+	}
+	if err := to.WriteRecord(ctx, r.Line+"\n"); err != nil {
+		return fmt.Errorf("influxdb: retry a line: %w", explain(err, r.Bucket))
+	}
+	return nil
+}

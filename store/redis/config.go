@@ -1,0 +1,117 @@
+package redis
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Config is what may be set about the Redis follower. Zero values but for the
+// URL stand for the defaults.
+type Config struct {
+	// URL is redis://, rediss:// or unix://, with user, password and database.
+	// With ?addr=host:port (once for each further node) it is a cluster, with
+	// ?master_name=… a Sentinel.
+	URL      string
+	Prefix   string        // of every key: wattledger
+	Shard    string        // the hash tag: 0
+	Interval time.Duration // between two samples of a series: 30s; current values live three times as long
+	Charges  time.Duration // how long windows stay in their stream: 24h
+	Hours    time.Duration // how long hours stay in theirs: 90 days
+	Producer string        // who writes, for whoever looks at meta: wattledger
+}
+
+func (c Config) withDefaults() Config {
+	text := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	span := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	text(&c.Prefix, "wattledger")
+	text(&c.Shard, "0")
+	text(&c.Producer, "wattledger")
+	span(&c.Interval, 30*time.Second)
+	span(&c.Charges, 24*time.Hour)
+	span(&c.Hours, 90*24*time.Hour)
+	return c
+}
+
+// dial returns a client for a URL. It does not connect yet.
+//
+// A command must never be tried twice behind our back: a lost reply would turn
+// one entry into two. And a context that ends must end the command.
+func dial(text string) (goredis.UniversalClient, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("not a URL") // its error repeats the password
+	}
+	query := u.Query()
+	switch {
+	case query.Has("master_name"):
+		o, err := goredis.ParseFailoverURL(text)
+		if err != nil {
+			return nil, plain(err, u)
+		}
+		if o.Username == "" && o.Password == "" {
+			o.Username, o.Password = o.SentinelUsername, o.SentinelPassword
+			if !query.Has("sentinel_auth") {
+				o.SentinelUsername, o.SentinelPassword = "", ""
+			}
+		}
+		o.MaxRetries, o.ContextTimeoutEnabled, o.DialerRetries = -1, true, 1
+		return goredis.NewFailoverClient(o), nil
+	case query.Has("addr"):
+		o, err := goredis.ParseClusterURL(text)
+		if err != nil {
+			return nil, plain(err, u)
+		}
+		o.MaxRetries, o.ContextTimeoutEnabled, o.DialerRetries = -1, true, 1
+		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+		secure(o.TLSConfig)
+		return goredis.NewClusterClient(o), nil
+	}
+	o, err := goredis.ParseURL(text)
+	if err != nil {
+		return nil, plain(err, u)
+	}
+	o.MaxRetries, o.ContextTimeoutEnabled, o.DialerRetries = -1, true, 1
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	secure(o.TLSConfig)
+	return goredis.NewClient(o), nil
+}
+
+func secure(c *tls.Config) {
+	if c != nil && c.MinVersion == 0 {
+		c.MinVersion = tls.VersionTLS12
+	}
+}
+
+// plain takes the password out of an error that quotes the URL.
+func plain(err error, u *url.URL) error {
+	text := err.Error()
+	if password, ok := u.User.Password(); ok && password != "" {
+		text = strings.ReplaceAll(text, password, "xxxxx")
+	}
+	return errors.New(strings.TrimPrefix(text, "redis: "))
+}
+
+func (c Config) check() error {
+	switch {
+	case c.URL == "":
+		return errors.New("redis.url: empty")
+	case strings.ContainsAny(c.Prefix+c.Shard, "{}"):
+		return fmt.Errorf("prefix %q, shard %q: braces would change the hash tag", c.Prefix, c.Shard)
+	}
+	return nil
+}
