@@ -149,7 +149,15 @@ func (s *Stage) Forget(shard int, h uint32) {
 	l := s.shards[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := l.holders[h].key
+	x := l.holders[h]
+	key := x.key
+	for _, w := range x.node.windows {
+		// If it comes back it will be another holder: it must not have a second
+		// row in a window, which would take the place of the first.
+		if _, ok := w.byHolder[x]; ok {
+			x.node.sealedMs = max(x.node.sealedMs, w.startMs+s.windowMs)
+		}
+	}
 	s.mu.Lock()
 	delete(s.holders, key)
 	s.mu.Unlock()
