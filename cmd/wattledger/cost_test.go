@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"runtime/debug"
-	"slices"
 	"testing"
 	"time"
 
@@ -177,8 +175,6 @@ func kilowattHour(t *testing.T, start time.Time) []body {
 // From nothing to ready in a second, best of three. A machine that is busy with
 // other things is not held against it: then the processor time counts.
 func TestStartsQuickly(t *testing.T) {
-	build, _ := debug.ReadBuildInfo()
-	race := slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 	bestWall, bestCPU := time.Hour, time.Hour
 	for range 3 {
 		began := time.Now()
@@ -199,7 +195,7 @@ func TestStartsQuickly(t *testing.T) {
 	}
 	t.Logf("ready after %v, %v of processor time", bestWall.Round(time.Millisecond), bestCPU.Round(time.Millisecond))
 	limit := time.Second
-	if race {
+	if underRace() {
 		limit *= 10 // the detector's price
 	}
 	if min(bestWall, bestCPU) > limit {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,12 @@ const patience = 30 * time.Second
 // The test binary is also the program: called wattledger, it is main.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"wattledger": main})
+}
+
+// underRace says whether the race detector is built in.
+func underRace() bool {
+	build, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // A body is a captured request.

@@ -125,6 +125,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	}
 	group.Go(func() error {
 		if err := replay(ctx, flush, ingest, books, logger); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to stop: the next start replays what is left
+			}
 			return err
 		}
 		ingest.SetReady(true)
