@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -155,4 +156,29 @@ func read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// A metric that docs/operations.md names is one the program has.
+func TestOperationsMetrics(t *testing.T) {
+	var code strings.Builder
+	for _, pattern := range []string{"receiver/*.go", "receiver/journal/*.go", "httpapi/*.go", "store/*/*.go", "cmd/wattledger/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				code.WriteString(read(t, file))
+			}
+		}
+	}
+	named := matches(`wattledger_([a-z_]+)`, read(t, "docs/operations.md"))
+	if len(named) < 40 {
+		t.Errorf("only %d metrics are named", len(named))
+	}
+	for _, name := range named {
+		if s := code.String(); !strings.Contains(s, `"wattledger_`+name+`"`) && !strings.Contains(s, `"`+name+`"`) {
+			t.Errorf("no metric wattledger_%s", name)
+		}
+	}
 }
