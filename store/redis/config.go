@@ -61,7 +61,7 @@ func dial(text string) (goredis.UniversalClient, error) {
 	case query.Has("master_name"):
 		o, err := goredis.ParseFailoverURL(text)
 		if err != nil {
-			return nil, plain(err, u)
+			return nil, plain(err)
 		}
 		if o.Username == "" && o.Password == "" {
 			o.Username, o.Password = o.SentinelUsername, o.SentinelPassword
@@ -74,7 +74,7 @@ func dial(text string) (goredis.UniversalClient, error) {
 	case query.Has("addr"):
 		o, err := goredis.ParseClusterURL(text)
 		if err != nil {
-			return nil, plain(err, u)
+			return nil, plain(err)
 		}
 		o.MaxRetries, o.ContextTimeoutEnabled, o.DialerRetries = -1, true, 1
 		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -83,7 +83,7 @@ func dial(text string) (goredis.UniversalClient, error) {
 	}
 	o, err := goredis.ParseURL(text)
 	if err != nil {
-		return nil, plain(err, u)
+		return nil, plain(err)
 	}
 	o.MaxRetries, o.ContextTimeoutEnabled, o.DialerRetries = -1, true, 1
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -97,14 +97,9 @@ func secure(c *tls.Config) {
 	}
 }
 
-// plain takes the password out of an error that quotes the URL.
-func plain(err error, u *url.URL) error {
-	text := err.Error()
-	if password, ok := u.User.Password(); ok && password != "" {
-		text = strings.ReplaceAll(text, password, "xxxxx")
-	}
-	return errors.New(strings.TrimPrefix(text, "redis: "))
-}
+// plain leaves out the name of the package. The words that follow do not quote
+// the password.
+func plain(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "redis: ")) }
 
 func (c Config) check() error {
 	switch {

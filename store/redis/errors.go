@@ -16,7 +16,7 @@ var advice = []struct{ prefix, text string }{
 	{"NOAUTH", "the server wants a password and the URL has none"},
 	{"WRONGPASS", "the server refuses the user or password in the URL"},
 	{"ERR AUTH", "the server has no password set, but the URL has one"},
-	{"NOPERM", "the user in the URL may not do all that is needed: allow ~prefix:* and +@all -@admin"},
+	{"NOPERM", "the user in the URL may not do all that is needed: ~wattledger:* &wattledger:* +@read +@write +@transaction +@connection +publish +info"},
 	{"READONLY", "the server is a replica: name the primary, or Sentinels with ?master_name="},
 	{"MOVED", "the server is part of a cluster: name its nodes, ?addr=host:port for each further one"},
 	{"ASK", "the server is part of a cluster: name its nodes, ?addr=host:port for each further one"},

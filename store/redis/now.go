@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -132,7 +133,7 @@ func (f *Follower) writeNow(ctx context.Context, rows []store.WindowRow, at time
 	spaces, touched := map[space]draw{}, map[space]bool{}
 	var byWatts, byCost []goredis.Z
 	frame := frame{Version: 1, TimeMs: at.UnixMilli(), Workloads: []frameRow{}}
-	pipe := f.client.Pipeline()
+	tx := f.client.TxPipeline()
 	for w := range n.workloads {
 		d, typ := n.of(w)
 		sp := space{w.Cluster, w.Namespace}
@@ -148,7 +149,7 @@ func (f *Follower) writeNow(ctx context.Context, rows []store.WindowRow, at time
 			continue
 		}
 		touched[sp] = true
-		f.setDraw(ctx, pipe, at, f.key("current", "workload", id), d,
+		f.setDraw(ctx, tx, at, f.key("current", "workload", id), d,
 			"cluster", w.Cluster, "namespace", w.Namespace, "workload", w.Name, "workload_type", string(typ))
 		if len(frame.Workloads) < frameLength {
 			frame.Workloads = append(frame.Workloads, frameRow{id, d.watts, d.costPerHour})
@@ -156,13 +157,13 @@ func (f *Follower) writeNow(ctx context.Context, rows []store.WindowRow, at time
 	}
 	for w := range changed {
 		if n.workloads[w] == nil {
-			pipe.Del(ctx, f.key("current", "workload", w.ID()))
+			tx.Del(ctx, f.key("current", "workload", w.ID()))
 		}
 	}
 	for sp := range touched {
-		f.setDraw(ctx, pipe, at, f.key("current", "namespace", sp.cluster, sp.namespace), spaces[sp])
+		f.setDraw(ctx, tx, at, f.key("current", "namespace", sp.cluster, sp.namespace), spaces[sp])
 	}
-	cmds, err := pipe.Exec(ctx)
+	cmds, err := tx.Exec(ctx)
 	if err := firstError(cmds, err); err != nil {
 		return fmt.Errorf("write current values: %w", err)
 	}
@@ -173,14 +174,7 @@ func (f *Follower) writeNow(ctx context.Context, rows []store.WindowRow, at time
 		return err
 	}
 	n.all = false
-	body, err := json.Marshal(frame)
-	if err == nil {
-		err = f.client.Publish(ctx, f.key("live"), body).Err()
-	}
-	if err != nil {
-		return fmt.Errorf("publish: %w", err)
-	}
-	return nil
+	return f.publish(ctx, frame)
 }
 
 // A frame is for screens: whoever is not listening misses it.
@@ -196,17 +190,38 @@ type frameRow struct {
 	CostPerHour float64 `json:"cost_per_hour"`
 }
 
+// publish sends a frame. A server that does not allow that has all the rest.
+func (f *Follower) publish(ctx context.Context, fr frame) error {
+	body, err := json.Marshal(fr)
+	if err != nil {
+		return fmt.Errorf("live frame: %w", err)
+	}
+	err = f.client.Publish(ctx, f.key("live"), body).Err()
+	var answer goredis.Error
+	if errors.As(err, &answer) {
+		if !f.mute {
+			f.log.Warn("redis does not take live frames; all else is written", "setting", "redis.url", "err", err)
+		}
+		f.mute = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	return nil
+}
+
 // setDraw writes a current value that expires three intervals after its newest
-// sample, both in one transaction: a value that never expired would be a lie.
-func (f *Follower) setDraw(ctx context.Context, pipe goredis.Pipeliner, at time.Time, key string, d draw, more ...any) {
+// sample. tx is a transaction: a value that never expired would be a lie.
+func (f *Follower) setDraw(ctx context.Context, tx goredis.Pipeliner, at time.Time, key string, d draw, more ...any) {
 	left := time.UnixMilli(d.lastMs).Add(f.now.ttl).Sub(at)
 	left = min(max(left, time.Millisecond), f.now.ttl)
 	values := append([]any{
 		"version", version, "time", d.lastMs,
 		"power_watts", number(d.watts), "cost_per_hour", number(d.costPerHour),
 	}, more...)
-	pipe.HSet(ctx, key, values...)
-	pipe.PExpire(ctx, key, left)
+	tx.HSet(ctx, key, values...)
+	tx.PExpire(ctx, key, left)
 }
 
 // setTop makes a list under another name and then puts it in its place: readers

@@ -8,6 +8,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,9 @@ type Follower struct {
 
 	charges, hours *stream
 	deep           bool // all of the streams was read back
-	policy         string
 	now            *now
+	policy         string // of the server, as it was last warned of
+	mute           bool   // the server does not take live frames
 }
 
 // New returns a follower. It does not connect yet: a server that is down is
@@ -82,7 +84,9 @@ func (f *Follower) Check(ctx context.Context, seq uint64) error {
 
 // Write takes a delivery; see store.Follower. A delivery has all rows, of every
 // node, of the workloads and windows in it.
-func (f *Follower) Write(ctx context.Context, d store.Delivery) error { return explain(f.write(ctx, d)) }
+func (f *Follower) Write(ctx context.Context, d store.Delivery) error {
+	return explain(f.write(ctx, d))
+}
 
 func (f *Follower) write(ctx context.Context, d store.Delivery) error {
 	var after uint64
@@ -155,8 +159,11 @@ func (f *Follower) locate(ctx context.Context, after uint64) (at location, err e
 	pipe := f.client.Pipeline()
 	meta := pipe.HMGet(ctx, f.key("meta"), "seq", f.charges.field, f.hours.field)
 	about := []*goredis.XInfoStreamCmd{pipe.XInfoStream(ctx, f.charges.key), pipe.XInfoStream(ctx, f.hours.key)}
-	_, _ = pipe.Exec(ctx) // each command is looked at
+	_, pipeErr := pipe.Exec(ctx)
 	held, err := meta.Result()
+	if err == nil && len(held) < 3 {
+		err = cmp.Or(pipeErr, errors.New("no answer")) // without a connection nothing was asked
+	}
 	if err != nil {
 		return at, fmt.Errorf("read meta: %w", err)
 	}
