@@ -30,6 +30,8 @@ httpapi           power store transform
 client            power
 configs           power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
+store/influx_test store/local
+examples/influx-queries_test power store store/influx
 httpapi_test      store/local
 deployment_test   configs
 `

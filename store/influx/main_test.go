@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -117,7 +118,13 @@ func gate(t testing.TB, target string, tls bool, hook func(w http.ResponseWriter
 		t.Fatal(err)
 	}
 	pass := httputil.NewSingleHostReverseProxy(u)
+	pass.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/query") {
+			// InfluxDB begins to answer before it has read to the end, which the proxy takes amiss.
+			question, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(question))
+		}
 		if !hook(w, r, pass) {
 			pass.ServeHTTP(w, r)
 		}

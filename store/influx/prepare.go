@@ -81,13 +81,15 @@ func (f *Follower) version(ctx context.Context) (text string, major int, err err
 	if res.StatusCode/100 != 2 {
 		return "", 0, explainStatus(res.StatusCode, "ping: "+res.Status, res.Header, "")
 	}
-	parts := strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3)
+	if text == "" {
+		return "", 0, &Error{Setting: "influxdb.url", Message: "what answers there is not InfluxDB: it does not tell its version"}
+	}
+	parts := strings.Split(strings.TrimPrefix(text, "v"), ".")
 	major, err = strconv.Atoi(parts[0])
 	if err != nil || len(parts) < 2 {
-		return "", 0, &Error{Setting: "influxdb.url", Message: fmt.Sprintf("what answers there is not InfluxDB (X-Influxdb-Version %q)", text)}
+		return text, 1, nil // builds from source do not know theirs; the probes that follow tell
 	}
-	minor, _ := strconv.Atoi(parts[1])
-	if major < 1 || major == 1 && minor < 8 {
+	if minor, _ := strconv.Atoi(parts[1]); major < 1 || major == 1 && minor < 8 {
 		return "", 0, &Error{Setting: "influxdb.url", Message: "InfluxDB " + text + " is too old: want 1.8 or later"}
 	}
 	return text, major, nil

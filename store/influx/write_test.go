@@ -38,6 +38,7 @@ func delivery(rows ...store.WindowRow) store.Delivery {
 const all = `SELECT energy_uj, workload FROM energy`
 
 func TestWriteAgainAndAnew(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(shared.URL)
 	f, refused := open(t, cfg)
 	d := delivery(rowOf("a", 0, 60_000_000), rowOf("b", 0, 5), rowOf("a", 1, 7))
@@ -69,6 +70,7 @@ func TestWriteAgainAndAnew(t *testing.T) {
 }
 
 func TestSchema(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(shared.URL)
 	f, _ := open(t, cfg)
 	r := rowOf("a", 0, 60_000_000)
@@ -88,6 +90,7 @@ func TestSchema(t *testing.T) {
 }
 
 func TestRefusedLines(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(shared.URL)
 	cfg.BatchLines = 100
 	f, refused := open(t, cfg)
@@ -147,6 +150,7 @@ func TestRefusedLineIsNotKept(t *testing.T) {
 }
 
 func TestOlderThanRetention(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(shared.URL)
 	cfg.MinutesRetention = 48 * time.Hour
 	f, refused := open(t, cfg)
@@ -169,6 +173,7 @@ func TestOlderThanRetention(t *testing.T) {
 }
 
 func TestAuthorisation(t *testing.T) {
+	t.Parallel()
 	server, err := influxtest.Run(t.Context(), t.TempDir(), true)
 	if err != nil {
 		t.Fatal(err)
@@ -213,6 +218,7 @@ func TestAuthorisation(t *testing.T) {
 }
 
 func TestBucketDropped(t *testing.T) {
+	t.Parallel()
 	cfg := testConfig(shared.URL)
 	cfg.HoursRetention = 400 * 24 * time.Hour
 	f, _ := open(t, cfg)
@@ -234,6 +240,7 @@ func TestBucketDropped(t *testing.T) {
 }
 
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	server, err := influxtest.Run(t.Context(), t.TempDir(), false)
 	if err != nil {
 		t.Fatal(err)
@@ -263,6 +270,7 @@ func TestOutage(t *testing.T) {
 
 // What a server or the way to it may do to a write, and what must come of it.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	var fault atomic.Pointer[func(w http.ResponseWriter, r *http.Request, pass http.Handler)]
 	proxy := gate(t, shared.URL, false, func(w http.ResponseWriter, r *http.Request, pass http.Handler) bool {
 		do := fault.Load()
@@ -368,6 +376,7 @@ func TestOtherServers(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	var zipped atomic.Bool
 	server := gate(t, shared.URL, true, func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		zipped.Store(zipped.Load() || r.Header.Get("Content-Encoding") == "gzip")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -187,8 +188,13 @@ func (s *Server) Query(ctx context.Context, db, statement string) error {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return errors.New(statement + ": " + res.Status)
+	// The status is sent before the work is done, the body after it.
+	text, err := io.ReadAll(res.Body)
+	if err == nil && (res.StatusCode != http.StatusOK || strings.Contains(string(text), `"error"`)) {
+		err = errors.New(res.Status + ": " + string(text))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
 	}
 	return nil
 }
