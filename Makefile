@@ -13,7 +13,7 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build install test race run demo lint fuzz bench docker-build docker-run clean
+.PHONY: build install influxd test race run demo lint fuzz bench docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
@@ -28,6 +28,11 @@ install:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	go mod download
+	$(MAKE) --no-print-directory influxd
+
+# InfluxDB for tests, built once into the user's cache directory.
+influxd:
+	go test -count=1 -run '^TestBinary$$' ./store/influx/influxtest
 
 test: install
 	go test -race -timeout 25m $(TESTFLAGS) ./...
