@@ -34,11 +34,3 @@ func TestConformance(t *testing.T) {
 		return settled{openTest(t, filepath.Join(t.TempDir(), "books.db"), DefaultConfig())}
 	})
 }
-
-func TestConformanceWithFollower(t *testing.T) {
-	cfg := DefaultConfig()
-	cfg.Followers = []string{"influx"}
-	storetest.Run(t, func(t *testing.T) storetest.Engine {
-		return settled{openTest(t, filepath.Join(t.TempDir(), "books.db"), cfg)}
-	})
-}

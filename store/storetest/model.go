@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
-	"math/big"
+	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wattledger/wattledger/power"
@@ -62,11 +64,25 @@ func dimension(h *power.Holder, d store.Dimension) string {
 		}
 		return s
 	}
-	return map[store.Dimension]string{
-		store.Cluster: h.Cluster, store.Node: h.Node, store.WorkloadKind: h.Workload.Kind, store.WorkloadType: string(h.Type),
-		store.Namespace: name(h.Workload.Namespace), store.Workload: name(h.Workload.Name),
-		store.Pod: name(h.Pod), store.Container: name(h.Container), store.ContainerID: name(h.ID),
-	}[d]
+	switch d {
+	case store.Cluster:
+		return h.Cluster
+	case store.Node:
+		return h.Node
+	case store.Namespace:
+		return name(h.Workload.Namespace)
+	case store.WorkloadKind:
+		return h.Workload.Kind
+	case store.Workload:
+		return name(h.Workload.Name)
+	case store.WorkloadType:
+		return string(h.Type)
+	case store.Pod:
+		return name(h.Pod)
+	case store.Container:
+		return name(h.Container)
+	}
+	return name(h.ID)
 }
 
 func matches(h *power.Holder, match map[store.Dimension]string) bool {
@@ -78,27 +94,52 @@ func matches(h *power.Holder, match map[store.Dimension]string) bool {
 	return true
 }
 
-// A sum is a store.Row with integers of any size, so that the model cannot
-// overflow where an engine does.
-type sum struct {
-	group   string
+// A wide is a sum of 64-bit integers that cannot overflow.
+type wide struct {
+	high int64
+	low  uint64
+}
+
+func (w *wide) add(v int64) {
+	low, carry := bits.Add64(w.low, uint64(v), 0)
+	w.low = low
+	w.high += v>>63 + int64(carry)
+}
+
+func (w wide) fits() bool { return w.high == int64(w.low)>>63 }
+
+// A line is a store.Row that can be compared, with the group as one string.
+type line struct {
 	start   int64
+	group   string
 	price   power.Price
-	energy  [power.NumComponents]big.Int
-	idle    big.Int
+	energy  power.Energy
+	idle    power.Microjoules
 	seen    int64
 	held    int64
 	last    int64
 	holders int
 }
 
-func (s sum) String() string {
-	return fmt.Sprintf("start=%d group=%s price=%v energy=%s/%s/%s/%s idle=%s seen=%d held=%d last=%d holders=%d", s.start, s.group, s.price,
-		s.energy[0].String(), s.energy[1].String(), s.energy[2].String(), s.energy[3].String(), s.idle.String(), s.seen, s.held, s.last, s.holders)
+func sortLines(lines []line) []line {
+	slices.SortFunc(lines, func(a, b line) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), strings.Compare(a.group, b.group),
+			cmp.Compare(a.price.ElectricityPerKWh, b.price.ElectricityPerKWh), slices.Compare(a.energy[:], b.energy[:]),
+			cmp.Compare(a.last, b.last), cmp.Compare(a.seen, b.seen))
+	})
+	return lines
+}
+
+func groupName(names []string) string {
+	var b []byte
+	for _, n := range names {
+		b = strconv.AppendQuote(b, n)
+	}
+	return string(b)
 }
 
 // sum answers q; fits reports whether every sum fits into 64 bits.
-func (m *model) sum(q store.Query) (lines []string, fits bool) {
+func (m *model) sum(q store.Query) (lines []line, fits bool) {
 	type place struct {
 		start      int64
 		group, own string
@@ -107,19 +148,23 @@ func (m *model) sum(q store.Query) (lines []string, fits bool) {
 		place
 		price power.Price
 	}
-	sums := map[priced]*sum{}
-	distinct := map[place]map[power.HolderKey]bool{}
-	type named struct{ group, own string }
+	type total struct {
+		line
+		energy [power.NumComponents]wide
+		idle   wide
+	}
+	type named struct {
+		out        bool
+		group, own string
+	}
+	sums := map[priced]*total{}
+	distinct := map[place]map[*power.Holder]bool{}
 	groups := map[*power.Holder]named{}
-	for _, c := range m.rows {
-		h := m.holders[c.Holder.HolderKey]
-		if c.StartMs < q.FromMs || c.StartMs >= q.ToMs || !matches(h, q.Match) || q.WorkloadsOnly && h.Kind.PseudoName() != "" {
+	for id, c := range m.rows {
+		if c.StartMs < q.FromMs || c.StartMs >= q.ToMs {
 			continue
 		}
-		start := q.FromMs
-		if q.StepMs > 0 {
-			start = c.StartMs / q.StepMs * q.StepMs
-		}
+		h := m.holders[id.holder]
 		g, ok := groups[h]
 		if !ok {
 			names := make([]string, len(q.GroupBy))
@@ -129,24 +174,32 @@ func (m *model) sum(q store.Query) (lines []string, fits bool) {
 					g.own = fmt.Sprint(h.HolderKey)
 				}
 			}
-			g.group = fmt.Sprintf("%q", names)
+			g.group = groupName(names)
+			g.out = !matches(h, q.Match) || q.WorkloadsOnly && h.Kind.PseudoName() != ""
 			groups[h] = g
+		}
+		if g.out {
+			continue
+		}
+		start := q.FromMs
+		if q.StepMs > 0 {
+			start = c.StartMs / q.StepMs * q.StepMs
 		}
 		at := place{start, g.group, g.own}
 		if distinct[at] == nil {
-			distinct[at] = map[power.HolderKey]bool{}
+			distinct[at] = map[*power.Holder]bool{}
 		}
-		distinct[at][h.HolderKey] = true
+		distinct[at][h] = true
 		key := priced{at, *c.Price}
 		s := sums[key]
 		if s == nil {
-			s = &sum{group: g.group, start: start, price: *c.Price, last: c.LastMs}
+			s = &total{line: line{group: g.group, start: start, price: *c.Price, last: c.LastMs}}
 			sums[key] = s
 		}
 		for i := range c.Energy {
-			s.energy[i].Add(&s.energy[i], big.NewInt(int64(c.Energy[i])))
+			s.energy[i].add(int64(c.Energy[i]))
 		}
-		s.idle.Add(&s.idle, big.NewInt(int64(c.Idle)))
+		s.idle.add(int64(c.Idle))
 		s.seen += int64(c.SeenMs)
 		s.held += int64(c.Seconds) * 1000
 		s.last = max(s.last, c.LastMs)
@@ -154,32 +207,27 @@ func (m *model) sum(q store.Query) (lines []string, fits bool) {
 	fits = true
 	for key, s := range sums {
 		s.holders = len(distinct[key.place])
-		for i := range s.energy {
-			fits = fits && s.energy[i].IsInt64()
+		for i, e := range s.energy {
+			fits = fits && e.fits()
+			s.line.energy[i] = power.Microjoules(e.low)
 		}
-		fits = fits && s.idle.IsInt64()
-		lines = append(lines, s.String())
+		fits = fits && s.idle.fits()
+		s.line.idle = power.Microjoules(s.idle.low)
+		lines = append(lines, s.line)
 	}
-	slices.Sort(lines)
-	return lines, fits
+	return sortLines(lines), fits
 }
 
 // linesOf puts an engine's rows into the model's form.
-func linesOf(q store.Query, rows []store.Row) []string {
-	var lines []string
+func linesOf(rows []store.Row) []line {
+	var lines []line
 	for _, r := range rows {
-		s := sum{group: fmt.Sprintf("%q", r.Group), start: r.StartMs, price: r.Price, seen: r.SeenMs, held: r.HeldMs, last: r.LastMs, holders: r.Holders}
-		if len(q.GroupBy) == 0 {
-			s.group = fmt.Sprintf("%q", []string(nil))
-		}
-		for i := range r.Energy {
-			s.energy[i].SetInt64(int64(r.Energy[i]))
-		}
-		s.idle.SetInt64(int64(r.Idle))
-		lines = append(lines, s.String())
+		lines = append(lines, line{
+			start: r.StartMs, group: groupName(r.Group), price: r.Price, energy: r.Energy, idle: r.Idle,
+			seen: r.SeenMs, held: r.HeldMs, last: r.LastMs, holders: r.Holders,
+		})
 	}
-	slices.Sort(lines)
-	return lines
+	return sortLines(lines)
 }
 
 func (m *model) windows(fromMs, toMs int64, match map[store.Dimension]string) []power.NodeWindow {

@@ -104,16 +104,21 @@ func (s *story) compare(q store.Query) []store.Row {
 	want, fits := s.model.sum(q)
 	if !fits {
 		if err == nil {
-			s.Fatalf("sum %+v does not fit into 64 bits, and the engine answers %v", q, linesOf(q, rows))
+			s.Fatalf("sum %+v does not fit into 64 bits, and the engine answers %v", q, linesOf(rows))
 		}
 		return nil
 	}
 	if err != nil {
 		s.Fatalf("sum %+v: %v", q, err)
 	}
-	got := linesOf(q, rows)
+	got := linesOf(rows)
 	if !slices.Equal(got, want) {
-		s.Fatalf("sum %+v:\n got %s\nwant %s", q, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+		for i := range max(len(got), len(want)) {
+			if i >= len(got) || i >= len(want) || got[i] != want[i] {
+				s.Fatalf("sum %+v: %d rows, want %d; the first that differs is %d:\n got %+v\nwant %+v",
+					q, len(got), len(want), i, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+			}
+		}
 	}
 	return rows
 }
