@@ -21,8 +21,11 @@ import (
 	"github.com/wattledger/wattledger/transform"
 )
 
-// readiness tells whether the journal has been replayed.
-type readiness struct{ replayed atomic.Bool }
+// readiness tells whether the journal has been replayed, and how the followers are.
+type readiness struct {
+	replayed  atomic.Bool
+	following *followers
+}
 
 func (r *readiness) set() { r.replayed.Store(true) }
 
@@ -31,7 +34,7 @@ func (r *readiness) checks(context.Context) []httpapi.Check {
 	if !c.OK {
 		c.Detail = "replaying the journal"
 	}
-	return []httpapi.Check{c}
+	return append([]httpapi.Check{c}, r.following.checks()...)
 }
 
 // A classifier answers POST /profile/classify with the rules in force.

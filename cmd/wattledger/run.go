@@ -40,6 +40,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	defer unlock()
+	cfg.Store.Followers = followerNames(cfg)
 	books, err := local.Open(filepath.Join(cfg.Storage.Path, "books.db"), cfg.Store, logger, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
@@ -75,7 +76,11 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	}
 	reg.MustRegister(newCacheMetrics(cache, directory))
 
-	ready := &readiness{}
+	following, err := newFollowers(cfg, books, logger, reg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	ready := &readiness{following: following}
 	api := httpapi.New(cfg.API, books, classifier{rules}, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
@@ -133,6 +138,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		ingest.SetReady(true)
 		ready.set()
 		group.Go(func() error { return books.Run(background) })
+		group.Go(func() error { return following.run(background) })
 		return flush.Run(background)
 	})
 	group.Go(func() error {
