@@ -92,5 +92,8 @@ func (c Config) client() (*http.Client, error) {
 		}
 		t.TLSClientConfig.Certificates = []tls.Certificate{cert}
 	}
+	if c.Gzip {
+		return &http.Client{Transport: zipped{t}, Timeout: c.Timeout}, nil
+	}
 	return &http.Client{Transport: t, Timeout: c.Timeout}, nil
 }

@@ -61,7 +61,7 @@ func New(cfg Config, reject func(context.Context, Rejected) error, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	o := influxdb2.DefaultOptions().SetHTTPClient(client).SetUseGZip(cfg.Gzip).SetPrecision(time.Millisecond).SetApplicationName("wattledger")
+	o := influxdb2.DefaultOptions().SetHTTPClient(client).SetUseGZip(false).SetPrecision(time.Millisecond).SetApplicationName("wattledger")
 	f := &Follower{
 		cfg: cfg, influxql: influxql{cfg, client}, client: influxdb2.NewClientWithOptions(cfg.URL, cfg.Token, o),
 		reject: reject, log: log, metrics: newMetrics(reg), lines: newEncoder(),
