@@ -483,11 +483,11 @@ func TestRefusals(t *testing.T) {
 		s := redistest.Start(t)
 		f := follower(t, s.URL(""))
 		write(t, f, delivery(1, row("n1", "a", at, 1, 1)))
-		s.Do("CLIENT", "PAUSE", 600, "ALL")
+		s.Do("CLIENT", "PAUSE", 2000, "ALL")
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		if err := f.Write(ctx, d); err == nil || time.Since(began) > 500*time.Millisecond {
+		if err := f.Write(ctx, d); err == nil || time.Since(began) > 1500*time.Millisecond {
 			t.Errorf("a context of 200 ms took %v: %v", time.Since(began), err)
 		}
 		accepted(t, s, f)
