@@ -30,12 +30,16 @@ func BenchmarkWrite(b *testing.B) {
 func BenchmarkSumHourly(b *testing.B) {
 	cfg := testConfig(shared.URL)
 	f, _ := open(b, cfg)
-	rows := manyRows(1000)
-	for h := range int64(30 * 24) {
-		for i := range rows {
-			rows[i].StartMs, rows[i].Seconds = day0+h*hourMs, 3600
-			rows[i].Energy[power.CPU] += power.Microjoules(h * int64(i))
-			rows[i].Cost = seed.Cost(rows[i].Energy.Total())
+	workloads := manyRows(1000)
+	for day := range int64(30) {
+		var rows []store.WindowRow
+		for h := day * 24; h < (day+1)*24; h++ {
+			for i, r := range workloads {
+				r.StartMs, r.Seconds = day0+h*hourMs, 3600
+				r.Energy[power.CPU] += power.Microjoules(h * int64(i))
+				r.Cost = seed.Cost(r.Energy.Total())
+				rows = append(rows, r)
+			}
 		}
 		write(b, f, store.Delivery{Hours: rows})
 	}
