@@ -221,7 +221,7 @@ func TestExplain(t *testing.T) {
 	c := Default()
 	night := 0.06
 	c.Transform.Cost.Bands = []transform.Band{{Name: "night", From: "22:00", To: "06:00", ElectricityPerKWh: &night}}
-	c.Redis.URL = "redis://h"
+	c.InfluxDB.URL, c.Redis.URL = "http://h", "redis://h"
 	var b strings.Builder
 	if err := c.Explain(&b); err != nil {
 		t.Fatal(err)
@@ -232,11 +232,14 @@ func TestExplain(t *testing.T) {
 		"a PUE of 2.3 and 1 kgCO2e",
 		"1. night: 22:00 to 06:00 electricity_rate 0.06",
 		"receiver.max_symbols: 300000",
-		"redis.url is set, but this version does not use it",
+		"influxdb.url is set, but this version does not use it",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("Explain does not say %q:\n%s", want, b.String())
 		}
+	}
+	if strings.Contains(b.String(), "redis.url is set") {
+		t.Errorf("Explain says that redis.url is not used:\n%s", b.String())
 	}
 }
 

@@ -64,7 +64,7 @@ func maskURL(text string) string {
 func (c *Config) Notices() []string {
 	var list []string
 	for _, s := range []struct{ key, value string }{
-		{"kepler.prometheus_url", c.Kepler.PrometheusURL}, {"influxdb.url", c.InfluxDB.URL}, {"redis.url", c.Redis.URL},
+		{"kepler.prometheus_url", c.Kepler.PrometheusURL}, {"influxdb.url", c.InfluxDB.URL},
 	} {
 		if s.value != "" {
 			list = append(list, s.key+" is set, but this version does not use it")
