@@ -102,6 +102,9 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 		expired, late, hot := split(rows, s.at.minutesFrom, s.at.sealedBefore, func(r *row) int64 { return r.start })
 		s.metrics.expiredRows.Add(float64(len(expired)))
 		rows = rows[len(expired):]
+		if len(rows) > 0 {
+			s.next.oldest = min(s.next.oldest, rows[0].start)
+		}
 		if err := s.upsert(ctx, hot); err != nil {
 			return nil, err
 		}
@@ -121,6 +124,9 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			nodes = append(nodes, windowRow(n, id))
 		}
 		slices.SortStableFunc(nodes, func(a, b nodeRow) int { return cmp.Compare(rowKey(a.start, a.node), rowKey(b.start, b.node)) })
+		for i := range nodes {
+			s.next.newest, s.next.oldest = max(s.next.newest, nodes[i].start), min(s.next.oldest, nodes[i].start)
+		}
 		_, lateNodes, hotNodes := split(nodes, s.at.minutesFrom, s.at.sealedBefore, func(r *nodeRow) int64 { return r.start })
 		if err := s.upsertNodes(ctx, hotNodes); err != nil {
 			return nil, err

@@ -60,6 +60,29 @@ func (c *blockCache) read(ctx context.Context, sn *snapshot, start int64) ([]sum
 	return list, nil
 }
 
+// blocksWithRows returns the starts of the blocks that have rows in [from, to):
+// open hours may lie far apart.
+func blocksWithRows(ctx context.Context, w querier, from, to int64) (starts []int64, err error) {
+	rows, err := w.QueryContext(ctx, `WITH RECURSIVE blocks(s) AS (
+			SELECT (SELECT (key >> 31) / 300 * 300 FROM minutes WHERE key >= ?1 ORDER BY key LIMIT 1)
+			UNION ALL
+			SELECT (SELECT (key >> 31) / 300 * 300 FROM minutes WHERE key >= (s + 300) << 31 ORDER BY key LIMIT 1) FROM blocks WHERE s < ?2
+		)
+		SELECT s FROM blocks WHERE s < ?2`, rowKey(from, 0), to)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s int64
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		starts = append(starts, s)
+	}
+	return starts, rows.Err()
+}
+
 // drop lets go of the blocks of hours that have been sealed.
 func (c *blockCache) drop(before int64) {
 	c.mu.Lock()

@@ -28,6 +28,7 @@ type grouping struct {
 	ofSpace []int32 // likewise
 	counted []int64 // holder → the step it was last counted in
 	step    int64   // start of the open step
+	rank    []int32 // group → its place among all, by name
 	open    []int32 // groups with entries in the open step
 	rows    []store.Row
 }
@@ -135,12 +136,8 @@ func (g *grouping) enter(step int64) error {
 
 // close turns the open step into rows.
 func (g *grouping) close() error {
-	slices.SortFunc(g.open, func(a, b int32) int {
-		if c := slices.Compare(g.groups[a].names, g.groups[b].names); c != 0 {
-			return c
-		}
-		return cmp.Compare(a, b)
-	})
+	g.rankGroups()
+	slices.SortFunc(g.open, func(a, b int32) int { return cmp.Compare(g.rank[a], g.rank[b]) })
 	for _, at := range g.open {
 		grp := &g.groups[at]
 		slices.SortFunc(grp.sums, func(a, b sums) int { return cmp.Compare(a.price, b.price) })
@@ -161,6 +158,23 @@ func (g *grouping) close() error {
 	}
 	g.open = g.open[:0]
 	return nil
+}
+
+// rankGroups sorts the groups by their names if there are new ones: steps are
+// many, and comparing numbers is cheaper than comparing names in each.
+func (g *grouping) rankGroups() {
+	if len(g.rank) == len(g.groups) {
+		return
+	}
+	order := make([]int32, len(g.groups))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return slices.Compare(g.groups[a].names, g.groups[b].names) })
+	g.rank = make([]int32, len(order))
+	for i, at := range order {
+		g.rank[at] = int32(i)
+	}
 }
 
 func (g *grouping) place(id int) int32 {

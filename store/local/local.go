@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync"
 	"time"
@@ -69,6 +70,7 @@ type horizons struct {
 	minutesFrom  int64 // rows that start before are gone, only hours are left
 	hoursFrom    int64 // hours before are gone
 	newest       int64 // start of the newest row
+	oldest       int64 // start of the oldest row there ever was; not written, holders know
 }
 
 type lifetime struct{ first, last int64 } // Unix seconds
@@ -108,13 +110,19 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	}()
 	ctx := context.Background()
 	s.db, err = sql.Open("sqlite", dsn(path, "rwc",
-		"page_size(16384)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-65536)",
+		"page_size(16384)", "synchronous(FULL)", "cache_size(-65536)",
 		"wal_autocheckpoint(2000)", "journal_size_limit(67108864)", "temp_store(MEMORY)"))
 	if err != nil {
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1)
 	if s.w, err = s.db.Conn(ctx); err != nil {
+		return nil, err
+	}
+	// Not among the pragmas above: the driver would run it before page_size
+	// (it sorts them),
+	// and from then on the size of pages cannot change.
+	if _, err = s.w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
 		return nil, err
 	}
 	if err = migrate(ctx, s.w, path, ms); err != nil {
@@ -146,7 +154,7 @@ func (s *Store) load(ctx context.Context) error {
 	if s.at, err = readHorizons(ctx, s.w); err != nil {
 		return err
 	}
-	s.next = s.at
+	s.at.oldest = math.MaxInt64
 	if s.stale, err = readStale(ctx, s.w); err != nil {
 		return err
 	}
@@ -155,6 +163,18 @@ func (s *Store) load(ctx context.Context) error {
 		var l lifetime
 		err := rows.Scan(&id, &l.first, &l.last)
 		s.last = put(s.last, id, l)
+		s.at.oldest = min(s.at.oldest, l.first)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = eachRow(ctx, s.w, "SELECT min(key) >> 31 FROM node_minutes UNION ALL SELECT min(key) >> 31 FROM sealed_nodes", func(rows *sql.Rows) error {
+		var start sql.NullInt64
+		err := rows.Scan(&start)
+		if start.Valid {
+			s.at.oldest = min(s.at.oldest, start.Int64)
+		}
 		return err
 	})
 	if err != nil {

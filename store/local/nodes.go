@@ -28,7 +28,7 @@ func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.D
 			return nil
 		}
 		// A window that ends in the range starts at most an hour before it.
-		from := max(ceilSeconds(fromMs)-hourSeconds, sn.minutesFrom, 0)
+		from := max(ceilSeconds(fromMs)-hourSeconds, sn.minutesFrom, hourOf(min(sn.oldest, sn.newest)))
 		to := min(max(ceilSeconds(toMs), from), sn.newest+1)
 		// Newest hours first: mostly the first one has every node.
 		for hour := hourOf(to); hour+hourSeconds > from && to > from; hour -= hourSeconds {

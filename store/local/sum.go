@@ -69,7 +69,7 @@ const (
 
 func (r *reading) run(ctx context.Context) error {
 	from, to := ceilSeconds(r.q.FromMs), ceilSeconds(r.q.ToMs)
-	from = max(from, r.sn.hoursFrom, 0)
+	from = max(from, r.sn.hoursFrom, hourOf(min(r.sn.oldest, r.sn.newest)), 0)
 	end := min(to, r.sn.newest+1) // nothing starts later
 	if from >= end {
 		return nil
@@ -77,6 +77,11 @@ func (r *reading) run(ctx context.Context) error {
 	r.choosePoints(from, end)
 	hourly := r.q.StepMs%hourMs == 0
 	blockly := r.q.StepMs%(blockSeconds*1000) == 0
+
+	open, err := blocksWithRows(ctx, r.sn, max(from, r.sn.sealedBefore), end)
+	if err != nil {
+		return err
+	}
 
 	var run span
 	var kind source
@@ -111,7 +116,15 @@ func (r *reading) run(ctx context.Context) error {
 		case hour < r.sn.sealedBefore:
 			src = fromSealed
 		default:
-			b := blockOf(t)
+			for len(open) > 0 && open[0]+blockSeconds <= t {
+				open = open[1:]
+			}
+			if len(open) == 0 {
+				t = end
+				continue
+			}
+			t = max(t, open[0])
+			b := open[0]
 			next = min(b+blockSeconds, to)
 			src = fromOpen
 			if blockly && t == b && next == b+blockSeconds {
