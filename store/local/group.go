@@ -22,6 +22,7 @@ var errOverflow = errors.New("a sum does not fit into 64 bits of microjoules")
 type grouping struct {
 	q       store.Query
 	dims    dims
+	newest  int64 // start of the newest row, Unix seconds
 	groups  []group
 	byName  map[string]int32
 	ofID    []int32 // holder → index into groups + 1; 0 not looked at, -1 left out
@@ -39,8 +40,8 @@ type group struct {
 	sums    []sums // by price; the open step's
 }
 
-func newGrouping(q store.Query, d dims) *grouping {
-	g := &grouping{q: q, dims: d, byName: map[string]int32{}, ofID: make([]int32, len(d.holders)), step: math.MinInt64}
+func newGrouping(q store.Query, d dims, newest int64) *grouping {
+	g := &grouping{q: q, dims: d, newest: newest, byName: map[string]int32{}, ofID: make([]int32, len(d.holders)), step: math.MinInt64}
 	g.counted = make([]int64, len(d.holders))
 	for i := range g.counted {
 		g.counted[i] = math.MinInt64
@@ -138,6 +139,7 @@ func (g *grouping) enter(step int64) error {
 func (g *grouping) close() error {
 	g.rankGroups()
 	slices.SortFunc(g.open, func(a, b int32) int { return cmp.Compare(g.rank[a], g.rank[b]) })
+	g.makeRoom()
 	for _, at := range g.open {
 		grp := &g.groups[at]
 		slices.SortFunc(grp.sums, func(a, b sums) int { return cmp.Compare(a.price, b.price) })
@@ -158,6 +160,17 @@ func (g *grouping) close() error {
 	}
 	g.open = g.open[:0]
 	return nil
+}
+
+// makeRoom makes room for the rows of all steps to come, supposing that they
+// have as many as the open one. Growing by doubling took longer than the sums.
+func (g *grouping) makeRoom() {
+	need := len(g.open)
+	if g.q.StepMs > 0 && len(g.rows)+need > cap(g.rows) {
+		steps := (min(g.q.ToMs, (g.newest+1)*1000)-g.step)/g.q.StepMs + 1
+		need = int(min(steps*int64(need), maxAnswerRows))
+		g.rows = slices.Grow(g.rows, max(need, len(g.open), len(g.rows)/4))
+	}
 }
 
 // rankGroups sorts the groups by their names if there are new ones: steps are

@@ -303,7 +303,13 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committe
 	}
 	// SQLite may have rolled back by itself, and then this has nothing to do.
 	_, _ = s.w.ExecContext(ctx, "ROLLBACK")
-	return classify(err)
+	err = classify(err)
+	if errors.Is(err, store.ErrFull) {
+		// Once what is in the log is in the file too, the log begins again in
+		// the room it already has. If that fails, the next attempt fails as this did.
+		_, _ = s.w.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	}
+	return err
 }
 
 // A snapshot is the books as of one commit.

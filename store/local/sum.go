@@ -25,7 +25,7 @@ func (s *Store) Sum(ctx context.Context, q store.Query) ([]store.Row, error) {
 	}
 	var rows []store.Row
 	err := s.read(ctx, func(sn *snapshot) error {
-		g := newGrouping(q, sn.dims)
+		g := newGrouping(q, sn.dims, sn.newest)
 		r := reading{s: s, sn: sn, q: q, g: g, spaces: q.StepMs == hourMs && ofSpaces(q.GroupBy, q.Match)}
 		if err := r.run(ctx); err != nil {
 			return err
