@@ -20,12 +20,13 @@ import (
 const policy = `
 power             -
 state             -
+strictyaml        -
 store             power
 store/*           power store
 receiver/journal  power
-receiver/counter  power state
+receiver/counter  power state strictyaml
 receiver          power receiver/journal receiver/counter
-transform         power state store
+transform         power state strictyaml store
 httpapi           power store transform
 client            power
 configs           power receiver receiver/journal receiver/counter transform store/* httpapi

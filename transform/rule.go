@@ -1,16 +1,15 @@
 package transform
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/strictyaml"
 )
 
 // A rule gives a type to the workloads for which all its columns hold. The
@@ -38,19 +37,14 @@ func ParseRules(file []byte) (*Classifier, error) {
 	var doc struct {
 		Rules []rule `yaml:"rules"`
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(file))
-	dec.KnownFields(true)
-	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, plainYAML(err)
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one YAML document")
+	if err := strictyaml.Decode(file, &doc); err != nil {
+		return nil, err
 	}
 	var at struct {
 		Rules []yaml.Node `yaml:"rules"`
 	}
 	if err := yaml.Unmarshal(file, &at); err != nil {
-		return nil, plainYAML(err)
+		return nil, strictyaml.Plain(err)
 	}
 	seen := map[string]bool{}
 	for i := range doc.Rules {
@@ -65,24 +59,6 @@ func ParseRules(file []byte) (*Classifier, error) {
 		seen[r.Name] = true
 	}
 	return &Classifier{rules: doc.Rules}, nil
-}
-
-// plainYAML takes Go's type names out of an error of the YAML package.
-func plainYAML(err error) error {
-	var typeError *yaml.TypeError
-	if !errors.As(err, &typeError) {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	var texts []string
-	for _, text := range typeError.Errors {
-		if at, field, ok := strings.Cut(text, ": field "); ok {
-			if name, _, ok := strings.Cut(field, " not found in type "); ok {
-				text = fmt.Sprintf("%s: unknown key %q", at, name)
-			}
-		}
-		texts = append(texts, text)
-	}
-	return errors.New(strings.Join(texts, "; "))
 }
 
 func (r *rule) check() error {

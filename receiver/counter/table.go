@@ -1,7 +1,6 @@
 package counter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/strictyaml"
 )
 
 // Generations of exporters, as Mapping.Generation names them.
@@ -124,17 +124,12 @@ func (t *Table) read(file []byte) error {
 // decodeStrict reads one YAML document into doc and returns the line of each
 // entry of its list "rows".
 func decodeStrict(file []byte, doc any) (lines []int, err error) {
-	dec := yaml.NewDecoder(bytes.NewReader(file))
-	dec.KnownFields(true)
-	if err := dec.Decode(doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, plainYAML(err)
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one YAML document")
+	if err := strictyaml.Decode(file, doc); err != nil {
+		return nil, err
 	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(file, &root); err != nil {
-		return nil, plainYAML(err)
+		return nil, strictyaml.Plain(err)
 	}
 	if len(root.Content) == 0 || root.Content[0].Kind != yaml.MappingNode {
 		return nil, nil
@@ -152,24 +147,6 @@ func decodeStrict(file []byte, doc any) (lines []int, err error) {
 		}
 	}
 	return lines, nil
-}
-
-// plainYAML takes Go's type names out of an error of the YAML package.
-func plainYAML(err error) error {
-	var typeError *yaml.TypeError
-	if !errors.As(err, &typeError) {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	var texts []string
-	for _, text := range typeError.Errors {
-		if at, field, ok := strings.Cut(text, ": field "); ok {
-			if name, _, ok := strings.Cut(field, " not found in type "); ok {
-				text = fmt.Sprintf("%s: unknown key %q", at, name)
-			}
-		}
-		texts = append(texts, text)
-	}
-	return errors.New(strings.Join(texts, "; "))
 }
 
 // Map implements Mapper.
