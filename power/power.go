@@ -33,16 +33,6 @@ var componentNames = [NumComponents]string{"cpu", "dram", "gpu", "other"}
 
 func (c Component) String() string { return componentNames[c] }
 
-// ParseComponent returns the component called name.
-func ParseComponent(name string) (Component, bool) {
-	for c, n := range componentNames {
-		if n == name {
-			return Component(c), true
-		}
-	}
-	return 0, false
-}
-
 // Energy is an amount of energy by component.
 type Energy [NumComponents]Microjoules
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -184,15 +183,7 @@ func (f *flusher) head(c *state.Codec) { state.Uint(c, &f.flushed) }
 // directory goes with the first shard, in whose order it learns.
 func (f *flusher) beside(shard int, c *state.Codec) {
 	if shard == 0 {
-		var b bytes.Buffer
-		if !c.Reading() {
-			c.Fail(f.directory.Save(&b))
-		}
-		pods := b.String()
-		state.Text(c, &pods)
-		if c.Reading() && c.Err() == nil {
-			c.Fail(f.directory.Load(bytes.NewReader([]byte(pods))))
-		}
+		f.directory.Walk(c)
 	}
 	f.stage.Walk(shard, c)
 }

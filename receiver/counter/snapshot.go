@@ -12,7 +12,7 @@ import (
 )
 
 // snapshotVersion is raised whenever what is written changes.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // Position returns the position up to which every shard has applied the journal.
 func (c *Cache) Position() uint64 {
