@@ -3,36 +3,14 @@ package transform
 import (
 	"cmp"
 	"fmt"
-	"io"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/state"
 )
 
-// Save writes what is known of pods; equal directories give equal bytes. Holders
-// are not written: they are described again when they are loaded.
-func (d *Directory) Save(w io.Writer) error {
-	c := state.NewWriter(w)
-	d.Walk(c)
-	if err := c.Close(); err != nil {
-		return fmt.Errorf("save directory: %w", err)
-	}
-	return nil
-}
-
-// Load takes the place of what is known with what Save wrote. It is safe on any
-// bytes; after an error the directory is empty. Holders known before must be
-// described again.
-func (d *Directory) Load(r io.Reader) error {
-	c := state.NewReader(r)
-	d.Walk(c)
-	if err := c.Err(); err != nil {
-		return fmt.Errorf("load directory: %w", err)
-	}
-	return nil
-}
-
-// Walk writes or fills the directory as part of a larger snapshot.
+// Walk writes or fills the directory as part of a larger snapshot. Filling takes
+// the place of what is known and is safe on any bytes; after an error the
+// directory is empty. Holders known before must be described again.
 func (d *Directory) Walk(c *state.Codec) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

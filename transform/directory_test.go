@@ -233,7 +233,7 @@ func TestDirectorySnapshot(t *testing.T) {
 			d.Learn(f, 7)
 		}
 		var b bytes.Buffer
-		if err := d.Save(&b); err != nil {
+		if err := d.save(&b); err != nil {
 			t.Fatal(err)
 		}
 		if want == nil {
@@ -243,11 +243,11 @@ func TestDirectorySnapshot(t *testing.T) {
 			t.Fatal("the same facts in another order give other bytes")
 		}
 		back := newDirectory(t)
-		if err := back.Load(&b); err != nil {
+		if err := back.load(&b); err != nil {
 			t.Fatal(err)
 		}
 		var again bytes.Buffer
-		if err := back.Save(&again); err != nil {
+		if err := back.save(&again); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(again.Bytes(), want) {
@@ -259,7 +259,7 @@ func TestDirectorySnapshot(t *testing.T) {
 		}
 	}
 	for n := range want {
-		if err := newDirectory(t).Load(bytes.NewReader(want[:n])); err == nil {
+		if err := newDirectory(t).load(bytes.NewReader(want[:n])); err == nil {
 			t.Fatalf("the first %d of %d bytes load without an error", n, len(want))
 		}
 	}
@@ -271,14 +271,14 @@ func FuzzDirectoryLoad(f *testing.F) {
 	d.Learn(fact(power.PodContainerFact, "uid=u1", "pod=a-0", "namespace=ns", "container=m", "container_id=docker://id1", "image=redis"), 5)
 	d.Learn(fact(power.JobOwnerFact, "namespace=ns", "job_name=r", "owner_kind=CronJob", "owner_name=r"), 6)
 	var b bytes.Buffer
-	if err := d.Save(&b); err != nil {
+	if err := d.save(&b); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := NewDirectory(DefaultConfig(), rules)
-		if err := d.Load(bytes.NewReader(data)); err != nil {
+		if err := d.load(bytes.NewReader(data)); err != nil {
 			if pods, _, _ := d.Len(); pods != 0 {
 				t.Fatalf("%d pods after an error", pods)
 			}
