@@ -13,7 +13,7 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build install influxd test race run demo lint fuzz bench docker-build docker-run clean
+.PHONY: build install influxd test race run demo lint fuzz bench peers bench-peers docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
@@ -64,6 +64,27 @@ fuzz:
 
 bench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+# The receivers that ours is measured against. A peer that cannot be built is
+# left out of the table, and the table says so.
+PEERS      := bin/peers
+PROMETHEUS := github.com/prometheus/prometheus/cmd/prometheus@v0.316.0
+VICTORIA   := github.com/VictoriaMetrics/VictoriaMetrics/app
+TELEGRAF   := github.com/influxdata/telegraf@v1.37.2
+
+peers:
+	@mkdir -p $(PEERS)
+	[ -x $(PEERS)/prometheus ] || GOBIN=$(CURDIR)/$(PEERS) go install -tags remove_all_sd $(PROMETHEUS)
+	-[ -x $(PEERS)/vmagent ] || GOBIN=$(CURDIR)/$(PEERS) go install $(VICTORIA)/vmagent@v1.150.0 $(VICTORIA)/victoria-metrics@v1.150.0
+	-[ -x $(PEERS)/telegrafparse ] || { \
+		module=$$(mktemp -d) && cp cmd/loadgen/telegrafparse/* $$module && go mod download $(TELEGRAF) && \
+		cp $$(go env GOMODCACHE)/$(TELEGRAF)/go.sum $$module && chmod u+w $$module/* && \
+		(cd $$module && go build -mod=mod -o $(CURDIR)/$(PEERS)/telegrafparse .); status=$$?; rm -rf $$module; exit $$status; }
+
+# Ours and the peers in turn, by both protocols; ARGS are flags of loadgen peers.
+bench-peers: build peers
+	bin/loadgen peers -protocol 1 $(ARGS)
+	bin/loadgen peers -protocol 2 $(ARGS)
 
 docker-build:
 	VERSION=$(VERSION) deployment/image.sh build

@@ -84,21 +84,11 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 	if !*asJSON {
 		fmt.Fprintf(out, "prepared %d requests of %d series in %v\n", load.requests(), load.series, time.Since(started).Round(time.Millisecond))
 	}
-	b := &bench{
-		load: load, senders: *senders, rate: *rate, process: process(*pid), settle: *settle,
-		client: remotewrite.Client{URL: *url, UserAgent: "loadgen", Format: plan.format, HTTP: &http.Client{
-			Transport: &http.Transport{MaxIdleConnsPerHost: *senders},
-		}},
-	}
-	result := benchResult{
-		URL: *url, Protocol: plan.format.Version, Encoding: plan.format.Encoding, Series: load.series, Batch: plan.batch,
-		Senders: *senders, OfferedRate: *rate, BytesPerSample: load.bytesPerSample(),
-	}
-	if result.FirstSight, err = b.measure(ctx, 0, 1); err != nil {
-		return fmt.Errorf("first round: %w", err)
-	}
-	if result.Steady, err = b.measure(ctx, 1, plan.rounds); err != nil {
-		return fmt.Errorf("steady rounds: %w", err)
+	b := &bench{load: load, plan: plan, senders: *senders, rate: *rate, process: process(*pid), settle: *settle}
+	b.client = b.clientOf(*url)
+	result, err := b.run(ctx)
+	if err != nil {
+		return err
 	}
 	if *asJSON {
 		return json.NewEncoder(out).Encode(result)
@@ -123,11 +113,33 @@ func (r benchResult) write(out io.Writer) {
 
 type bench struct {
 	load    *load
+	plan    benchPlan
 	client  remotewrite.Client
 	senders int
 	rate    float64
 	process process
 	settle  time.Duration
+}
+
+func (b *bench) clientOf(url string) remotewrite.Client {
+	return remotewrite.Client{URL: url, UserAgent: "loadgen", Format: b.plan.format, HTTP: &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: b.senders},
+	}}
+}
+
+// run sends the first round, then the others.
+func (b *bench) run(ctx context.Context) (r benchResult, err error) {
+	r = benchResult{
+		URL: b.client.URL, Protocol: b.plan.format.Version, Encoding: b.plan.format.Encoding, Series: b.load.series,
+		Batch: b.plan.batch, Senders: b.senders, OfferedRate: b.rate, BytesPerSample: b.load.bytesPerSample(),
+	}
+	if r.FirstSight, err = b.measure(ctx, 0, 1); err != nil {
+		return r, fmt.Errorf("first round: %w", err)
+	}
+	if r.Steady, err = b.measure(ctx, 1, b.plan.rounds); err != nil {
+		return r, fmt.Errorf("steady rounds: %w", err)
+	}
+	return r, nil
 }
 
 // measure sends the rounds [from, to). A request's number decides its sender,

@@ -18,6 +18,7 @@ const usage = `usage: loadgen <command> [flags]
   exporter  serve /metrics of simulated nodes, and the truth
   send      remote-write a simulated cluster and print the truth
   bench     measure a remote-write receiver
+  peers     measure receivers beside each other
 
 loadgen <command> -h lists the flags.
 `
@@ -47,6 +48,8 @@ func run(ctx context.Context, args []string) error {
 		return runSend(ctx, args[1:], os.Stdout)
 	case "bench":
 		return runBench(ctx, args[1:], os.Stdout)
+	case "peers":
+		return runPeers(ctx, args[1:], os.Stdout)
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return fmt.Errorf("unknown command %q", args[0])
