@@ -19,26 +19,16 @@ import (
 // the time goes into the rows themselves.
 const rowsPerInsert = 50
 
-// inserts are the statements an append runs, prepared on the writer's connection.
-type inserts struct {
-	one, many *sql.Stmt
-	nodes     *sql.Stmt
-	args      []any
-}
+// Rows that are there already give way to newer revisions only.
+var (
+	insertMinute      = upsertInto("minutes", 1)
+	insertMinutes     = upsertInto("minutes", rowsPerInsert)
+	insertNodeMinutes = upsertInto("node_minutes", 1)
+)
 
-func prepareInserts(ctx context.Context, w *sql.Conn) (in inserts, err error) {
-	upsert := func(table string, rows int) *sql.Stmt {
-		if err != nil {
-			return nil
-		}
-		var st *sql.Stmt
-		st, err = w.PrepareContext(ctx, "INSERT INTO "+table+" VALUES (?, ?, ?)"+strings.Repeat(", (?, ?, ?)", rows-1)+
-			" ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, data = excluded.data WHERE excluded.revision >= revision")
-		return st
-	}
-	in.one, in.many, in.nodes = upsert("minutes", 1), upsert("minutes", rowsPerInsert), upsert("node_minutes", 1)
-	in.args = make([]any, 3*rowsPerInsert)
-	return in, err
+func upsertInto(table string, rows int) string {
+	return "INSERT INTO " + table + " VALUES (?, ?, ?)" + strings.Repeat(", (?, ?, ?)", rows-1) +
+		" ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, data = excluded.data WHERE excluded.revision >= revision"
 }
 
 // Append makes a batch durable; see store.Appender.
@@ -225,22 +215,23 @@ func split[R any](rows []R, a, b int64, start func(*R) int64) (before, between, 
 // upsert writes rows of open hours.
 func (s *Store) upsert(ctx context.Context, rows []row) error {
 	var buf []byte
+	args := make([]any, 0, 3*rowsPerInsert)
 	for len(rows) > 0 {
-		st, n := s.insert.many, rowsPerInsert
+		query, n := insertMinutes, rowsPerInsert
 		if len(rows) < n {
-			st, n = s.insert.one, 1
+			query, n = insertMinute, 1
 		}
 		buf = buf[:0]
 		if cap(buf) < n*128 {
 			buf = make([]byte, 0, n*128) // never grows: a row takes 2+10·10+… < 128 bytes
 		}
-		args := s.insert.args[:0]
+		args = args[:0]
 		for i := range rows[:n] {
 			at := len(buf)
 			buf = appendRow(buf, &rows[i])
 			args = append(args, rowKey(rows[i].start, rows[i].holder), int64(rows[i].revision), buf[at:len(buf):len(buf)])
 		}
-		if _, err := st.ExecContext(ctx, args...); err != nil {
+		if _, err := s.w.ExecContext(ctx, query, args...); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -349,7 +340,7 @@ func (s *Store) committed(st *stage, hot []row, hotNodes, nodes []nodeRow, rows 
 }
 
 // readStale reads the hours whose sums by space are not to be used.
-func readStale(ctx context.Context, w *sql.Conn) (list []span, err error) {
+func readStale(ctx context.Context, w *writer) (list []span, err error) {
 	err = eachRow(ctx, w, "SELECT from_s, to_s FROM stale_hours", func(rows *sql.Rows) error {
 		var sp span
 		err := rows.Scan(&sp.from, &sp.to)

@@ -232,6 +232,32 @@ func BenchmarkWorkloadMinutes30d(b *testing.B) {
 	benchmarkSum(b, store.Query{StepMs: 60_000, Match: map[store.Dimension]string{store.Namespace: "team-7", store.Workload: "service-7"}})
 }
 
+// BenchmarkAppendNewHolders appends rows of holders that are all new: what a
+// container costs when it is first seen.
+func BenchmarkAppendNewHolders(b *testing.B) {
+	const each = 1000
+	s := openTest(b, filepath.Join(b.TempDir(), "books.db"), DefaultConfig())
+	batches := 0
+	var cpu float64
+	for b.Loop() {
+		b.StopTimer()
+		list := newFleet(each, 1, 10).minute(day0)
+		for i := range list {
+			h := *list[i].Holder
+			h.ID = fmt.Sprintf("%08x%s", rand.Uint32(), h.ID)
+			list[i].Holder = &h
+		}
+		batches++
+		began := cpuSeconds()
+		b.StartTimer()
+		if err := s.Append(b.Context(), store.Batch{Position: uint64(batches), Charges: list}); err != nil {
+			b.Fatal(err)
+		}
+		cpu += cpuSeconds() - began
+	}
+	b.ReportMetric(cpu*1e6/float64(batches*each), "cpu-µs/holder")
+}
+
 // BenchmarkBytesPerRow prints what a row takes on disk, in all and by table.
 func BenchmarkBytesPerRow(b *testing.B) {
 	s, days := history(b)

@@ -61,7 +61,7 @@ type interns struct {
 	pricePtr    map[*power.Price]int32 // cleared when it grows: prices are few, pointers need not be
 }
 
-func loadInterns(ctx context.Context, w *sql.Conn) (*interns, error) {
+func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 	in := &interns{
 		byPointer: map[*power.Holder]int32{}, byKey: map[power.HolderKey]int32{}, nodeIDs: map[nodeKey]int32{},
 		workloadIDs: map[power.Workload]int32{}, spaceIDs: map[space]int32{},
@@ -135,7 +135,7 @@ func loadInterns(ctx context.Context, w *sql.Conn) (*interns, error) {
 	return in, err
 }
 
-func eachRow(ctx context.Context, w *sql.Conn, query string, f func(*sql.Rows) error) error {
+func eachRow(ctx context.Context, w *writer, query string, f func(*sql.Rows) error) error {
 	rows, err := w.QueryContext(ctx, query)
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func put[T any](s []T, i int32, v T) []T {
 // nothing of it may be seen by the next.
 type stage struct {
 	in *interns
-	w  *sql.Conn
+	w  *writer
 
 	holders   map[power.HolderKey]*holder // new or described anew
 	old       map[int32]*holder           // what the latter were
@@ -175,7 +175,7 @@ type stage struct {
 	pointers  map[*power.Holder]int32
 }
 
-func (in *interns) stage(w *sql.Conn) *stage {
+func (in *interns) stage(w *writer) *stage {
 	return &stage{
 		in: in, w: w,
 		holders: map[power.HolderKey]*holder{}, old: map[int32]*holder{}, first: map[int32]int64{},

@@ -38,8 +38,7 @@ type Store struct {
 
 	readers *sql.DB // read-only
 	db      *sql.DB // one connection, the writer
-	w       *sql.Conn
-	insert  inserts
+	w       *writer
 
 	// writing is held for a whole write transaction.
 	writing sync.Mutex
@@ -116,16 +115,18 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1)
-	if s.w, err = s.db.Conn(ctx); err != nil {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
 		return nil, err
 	}
+	s.w = newWriter(conn)
 	// Not among the pragmas above: the driver would run it before page_size
 	// (it sorts them),
 	// and from then on the size of pages cannot change.
 	if _, err = s.w.ExecContext(ctx, "PRAGMA journal_mode=WAL"); err != nil {
 		return nil, err
 	}
-	if err = migrate(ctx, s.w, path, ms); err != nil {
+	if err = migrate(ctx, conn, path, ms); err != nil {
 		return nil, err
 	}
 	s.readers, err = sql.Open("sqlite", dsn(path, "ro", "query_only(1)", "cache_size(-32768)"))
@@ -134,9 +135,6 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	}
 	s.readers.SetMaxOpenConns(cfg.Readers)
 	s.readers.SetMaxIdleConns(cfg.Readers)
-	if s.insert, err = prepareInserts(ctx, s.w); err != nil {
-		return nil, err
-	}
 	if err = s.load(ctx); err != nil {
 		return nil, err
 	}

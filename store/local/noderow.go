@@ -172,7 +172,7 @@ func (s *Store) upsertNodes(ctx context.Context, rows []nodeRow) error {
 	for i := range rows {
 		r := &rows[i]
 		key := rowKey(r.start, r.node)
-		if _, err := s.insert.nodes.ExecContext(ctx, key, int64(r.revision), appendNodeRows(nil, key, rows[i:i+1])); err != nil {
+		if _, err := s.w.ExecContext(ctx, insertNodeMinutes, key, int64(r.revision), appendNodeRows(nil, key, rows[i:i+1])); err != nil {
 			return err
 		}
 	}

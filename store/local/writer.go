@@ -1,0 +1,32 @@
+package local
+
+import (
+	"context"
+	"database/sql"
+)
+
+// A writer is the connection that writes. It keeps the statements that it has
+// run with arguments: they are few, run for every holder or row, and taking one
+// apart costs SQLite more than running it. It belongs to whoever holds
+// Store.writing.
+type writer struct {
+	*sql.Conn
+	prepared map[string]*sql.Stmt
+}
+
+func newWriter(c *sql.Conn) *writer { return &writer{Conn: c, prepared: map[string]*sql.Stmt{}} }
+
+func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if len(args) == 0 {
+		return w.Conn.ExecContext(ctx, query)
+	}
+	st := w.prepared[query]
+	if st == nil {
+		var err error
+		if st, err = w.PrepareContext(ctx, query); err != nil {
+			return nil, err
+		}
+		w.prepared[query] = st
+	}
+	return st.ExecContext(ctx, args...)
+}
