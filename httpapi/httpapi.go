@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,6 +69,8 @@ type Operations struct {
 	Ready func(context.Context) []Check
 	// Reload reads the configuration again; nil when lifecycle is disabled.
 	Reload func(context.Context) error
+	// Rerate gives stored rows the prices in force; nil where it is not served.
+	Rerate Task
 	// ConfigYAML returns the configuration in force with its secrets masked.
 	ConfigYAML func() string
 	// Price returns the price in force at a time in Unix milliseconds. It is
@@ -92,6 +95,7 @@ type api struct {
 	metrics    metrics
 	page       page
 	slots      chan struct{} // one token per question being asked of the store
+	busy       sync.Mutex    // held by the one task that may run: two would restate each other's rows
 }
 
 // New returns the handler of every route. It starts nothing.

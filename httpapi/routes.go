@@ -48,12 +48,12 @@ func (a *api) routes() []route {
 		{path: "/live", get: a.healthy},
 		{path: "/-/ready", get: a.ready},
 		{path: "/ready", get: a.ready},
-		{path: "/-/reload", post: a.reload},
 		{path: "/metrics", get: pass(a.ops.Metrics)},
 		{path: "/debug/senders", get: pass(a.ops.Senders)},
 		{path: "/debug/quarantine", get: pass(a.ops.Quarantine)},
 		{path: "/api/v1/status/config", get: a.statusConfig},
 	}
+	rs = append(rs, a.adminRoutes()...)
 	if a.cfg.Pprof {
 		rs = append(rs,
 			route{path: "/debug/pprof/cmdline", get: pass(http.HandlerFunc(pprof.Cmdline))},

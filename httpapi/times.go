@@ -32,6 +32,9 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	return time.UnixMilli(ms).UTC(), nil
 }
 
+// ParseTime reads a time as the parameters of every route are read.
+func ParseTime(s string, now time.Time) (time.Time, error) { return parseTime(s, now) }
+
 func parseTimeMs(s string, nowMs int64) (int64, error) {
 	if s == "now" {
 		return nowMs, nil

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,6 +29,7 @@ const usage = `Usage: wattledger [command] [flags]
 Commands:
   serve         take remote write and answer queries (the default)
   check-config  say what the configuration means, or what is wrong with it
+  rerate        give stored rows the prices in force, after these have changed
   demo          serve a simulated cluster from an empty temporary store
   version       print the version
 
@@ -73,6 +75,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return serveCommand(ctx, name, args, stderr)
 	case "check-config":
 		return checkConfig(args, stdout, stderr)
+	case "rerate":
+		return rerateCommand.run(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil
@@ -94,14 +98,24 @@ func flags(name string) (set *flag.FlagSet, given func() map[string]string) {
 	}
 	return set, func() map[string]string {
 		m := make(map[string]string)
-		set.Visit(func(f *flag.Flag) { m[f.Name] = f.Value.String() })
+		set.Visit(func(f *flag.Flag) {
+			if slices.ContainsFunc(configs.Flags, func(s configs.Setting) bool { return s.Name == f.Name }) {
+				m[f.Name] = f.Value.String()
+			}
+		})
 		return m
 	}
 }
 
-// load parses the command line and the configuration.
+// load parses the command line of a command without flags of its own, and the
+// configuration.
 func load(name string, args []string, stderr io.Writer) (*configs.Config, error) {
 	set, given := flags(name)
+	return loadFlags(name, set, given, args, stderr)
+}
+
+// loadFlags parses the command line and the configuration.
+func loadFlags(name string, set *flag.FlagSet, given func() map[string]string, args []string, stderr io.Writer) (*configs.Config, error) {
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			set.SetOutput(stderr)

@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,11 +33,11 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	unlock, err := lockStorage(cfg.Storage.Path)
+	lock, err := lockStorage(cfg.Storage.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	defer unlock()
+	defer lock.release()
 	cfg.Store.Followers = followerNames(cfg)
 	books, err := local.Open(filepath.Join(cfg.Storage.Path, "books.db"), cfg.Store, logger, reg)
 	if err != nil {
@@ -81,6 +79,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	ready := &readiness{following: following}
+	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTasks()
+	work := &tasks{ready: ready, stopping: stopping}
 	api := httpapi.New(cfg.API, books, classifier{rules}, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
@@ -89,7 +90,10 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		Ready:      ready.checks,
 		ConfigYAML: func() string { return string(cfg.Masked()) },
 		Price:      func(ms int64) power.Price { return *tariff.At(ms) },
-		Version:    buildVersion(),
+		Rerate: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
+			return rerate(ctx, books, tariff, r, tell)
+		}),
+		Version: buildVersion(),
 	}, logger, reg)
 
 	listener, err := net.Listen("tcp", cfg.Web.ListenAddress)
@@ -124,6 +128,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		}
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	})
+	if err := lock.tell(listener.Addr()); err != nil {
+		logger.Warn("commands will not find this process by its storage path", "err", err)
+	}
 	logger.Info("listening", "address", listener.Addr().String(), "version", buildVersion())
 	if listening != nil {
 		listening(listener.Addr().String())
@@ -144,6 +151,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	group.Go(func() error {
 		<-ctx.Done()
 		logger.Info("stopping")
+		stopTasks()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		err := errors.Join(ingest.Stop(stop), server.Shutdown(stop))
@@ -171,20 +179,4 @@ func replay(ctx context.Context, f *flusher, ingest *receiver.Handler, books *lo
 		logger.Info("books are up to date", "records", records, "samples", samples, "from", from, "seconds", time.Since(begin).Seconds())
 	}
 	return nil
-}
-
-// lockStorage makes sure that no other process uses the storage path.
-func lockStorage(path string) (unlock func(), err error) {
-	if err := os.MkdirAll(path, 0o750); err != nil {
-		return nil, fmt.Errorf("storage.path %s: %w", path, err)
-	}
-	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("storage.path %s: in use by another process", path)
-	}
-	return func() { f.Close() }, nil
 }

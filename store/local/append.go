@@ -81,29 +81,6 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			}
 			rows = append(rows, chargeRow(c, id, price))
 		}
-		// In key order the upserts append to one place of the tree.
-		inOrder := func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) }
-		if !slices.IsSortedFunc(rows, inOrder) {
-			slices.SortStableFunc(rows, inOrder)
-		}
-		for _, r := range rows {
-			s.next.newest = max(s.next.newest, r.start)
-		}
-		expired, late, hot := split(rows, s.at.minutesFrom, s.at.sealedBefore, func(r *row) int64 { return r.start })
-		s.metrics.expiredRows.Add(float64(len(expired)))
-		rows = rows[len(expired):]
-		if len(rows) > 0 {
-			s.next.oldest = min(s.next.oldest, rows[0].start)
-		}
-		if err := s.upsert(ctx, hot); err != nil {
-			return nil, err
-		}
-		restated, err := s.restate(ctx, late)
-		if err != nil {
-			return nil, fmt.Errorf("restate: %w", err)
-		}
-		s.metrics.lateRows.Add(float64(len(late)))
-
 		nodes := make([]nodeRow, 0, len(b.Nodes))
 		for i := range b.Nodes {
 			n := &b.Nodes[i]
@@ -113,34 +90,13 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			}
 			nodes = append(nodes, windowRow(n, id))
 		}
-		slices.SortStableFunc(nodes, func(a, b nodeRow) int { return cmp.Compare(rowKey(a.start, a.node), rowKey(b.start, b.node)) })
-		for i := range nodes {
-			s.next.newest, s.next.oldest = max(s.next.newest, nodes[i].start), min(s.next.oldest, nodes[i].start)
-		}
-		_, lateNodes, hotNodes := split(nodes, s.at.minutesFrom, s.at.sealedBefore, func(r *nodeRow) int64 { return r.start })
-		if err := s.upsertNodes(ctx, hotNodes); err != nil {
-			return nil, err
-		}
-		if err := s.restateNodes(ctx, lateNodes); err != nil {
-			return nil, fmt.Errorf("restate nodes: %w", err)
-		}
-
-		earlier, err := s.moveFirst(ctx, st, rows)
+		committed, err := s.put(ctx, st, rows, nodes)
 		if err != nil {
 			return nil, err
-		}
-		stale, err := s.markStale(ctx, st, restated)
-		if err != nil {
-			return nil, err
-		}
-		if len(s.cfg.Followers) > 0 {
-			if err := s.post(ctx, st, rows, restated); err != nil {
-				return nil, fmt.Errorf("outbox: %w", err)
-			}
 		}
 		s.next.position = max(s.next.position, b.Position)
 		closes = s.closable(s.next.newest) > s.closable(s.at.newest)
-		return func() { s.committed(st, hot, hotNodes, nodes, rows, earlier, stale) }, nil
+		return committed, nil
 	})
 	if closes {
 		select {
@@ -149,6 +105,60 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 		}
 	}
 	return err
+}
+
+// put writes rows in the running transaction, wherever they now have to go, and
+// returns what is to be done once that is durable.
+func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow) (committed func(), err error) {
+	// In key order the upserts append to one place of the tree.
+	inOrder := func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) }
+	if !slices.IsSortedFunc(rows, inOrder) {
+		slices.SortStableFunc(rows, inOrder)
+	}
+	for _, r := range rows {
+		s.next.newest = max(s.next.newest, r.start)
+	}
+	expired, late, hot := split(rows, s.at.minutesFrom, s.at.sealedBefore, func(r *row) int64 { return r.start })
+	s.metrics.expiredRows.Add(float64(len(expired)))
+	rows = rows[len(expired):]
+	if len(rows) > 0 {
+		s.next.oldest = min(s.next.oldest, rows[0].start)
+	}
+	if err := s.upsert(ctx, hot); err != nil {
+		return nil, err
+	}
+	restated, err := s.restate(ctx, late)
+	if err != nil {
+		return nil, fmt.Errorf("restate: %w", err)
+	}
+	s.metrics.lateRows.Add(float64(len(late)))
+
+	slices.SortStableFunc(nodes, func(a, b nodeRow) int { return cmp.Compare(rowKey(a.start, a.node), rowKey(b.start, b.node)) })
+	for i := range nodes {
+		s.next.newest, s.next.oldest = max(s.next.newest, nodes[i].start), min(s.next.oldest, nodes[i].start)
+	}
+	_, lateNodes, hotNodes := split(nodes, s.at.minutesFrom, s.at.sealedBefore, func(r *nodeRow) int64 { return r.start })
+	if err := s.upsertNodes(ctx, hotNodes); err != nil {
+		return nil, err
+	}
+	if err := s.restateNodes(ctx, lateNodes); err != nil {
+		return nil, fmt.Errorf("restate nodes: %w", err)
+	}
+
+	earlier, err := s.moveFirst(ctx, st, rows)
+	if err != nil {
+		return nil, err
+	}
+	stale, err := s.markStale(ctx, st, restated)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.cfg.Followers) > 0 {
+		if err := s.post(ctx, st, rows, restated); err != nil {
+			return nil, fmt.Errorf("outbox: %w", err)
+		}
+	}
+	return func() { s.committed(st, hot, hotNodes, nodes, rows, earlier, stale) }, nil
 }
 
 // check refuses what rows cannot hold, before anything is written.

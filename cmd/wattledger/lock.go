@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// A storageLock keeps other processes from the storage path, and tells them
+// where to ask the one that holds it.
+type storageLock struct{ file *os.File }
+
+// An inUseError says that another process holds the lock, and where it listens;
+// empty if it does not say.
+type inUseError struct{ path, address string }
+
+func (e *inUseError) Error() string {
+	return fmt.Sprintf("storage.path %s: in use by another process", e.path)
+}
+
+// lockStorage makes sure that no other process uses the storage path.
+func lockStorage(path string) (*storageLock, error) {
+	if err := os.MkdirAll(path, 0o750); err != nil {
+		return nil, fmt.Errorf("storage.path %s: %w", path, err)
+	}
+	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		said, _ := io.ReadAll(io.LimitReader(f, 256)) // what cannot be read says nothing
+		f.Close()
+		return nil, &inUseError{path, strings.TrimSpace(string(said))}
+	}
+	// What the last holder said is true no more.
+	if err := f.Truncate(0); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
+	}
+	return &storageLock{f}, nil
+}
+
+// tell notes in the lock where its holder listens.
+func (l *storageLock) tell(at net.Addr) error {
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	_, err = l.file.WriteAt([]byte(net.JoinHostPort(host, port)+"\n"), 0)
+	return err
+}
+
+func (l *storageLock) release() { l.file.Close() }
