@@ -21,7 +21,9 @@ import (
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
+	"github.com/wattledger/wattledger/store/redis"
 	"github.com/wattledger/wattledger/transform"
 )
 
@@ -47,8 +49,8 @@ type Config struct {
 	Transform  transform.Config    `yaml:"transform"`
 	Store      local.Config        `yaml:"store"`
 	API        httpapi.Config      `yaml:"api"`
-	InfluxDB   InfluxDB            `yaml:"influxdb"`
-	Redis      Redis               `yaml:"redis"`
+	InfluxDB   influx.Config       `yaml:"influxdb"`
+	Redis      redis.Config        `yaml:"redis"`
 }
 
 // Web says where the service listens.
@@ -74,19 +76,6 @@ type Storage struct {
 type Kepler struct {
 	PrometheusURL string        `yaml:"prometheus_url" secret:"url"`
 	Interval      time.Duration `yaml:"interval"` // between two samples of a series
-}
-
-// InfluxDB is a follower of the books.
-type InfluxDB struct {
-	URL    string `yaml:"url" secret:"url"`
-	Bucket string `yaml:"bucket"`
-	Org    string `yaml:"org"`
-	Token  string `yaml:"token" secret:"all"`
-}
-
-// Redis is a follower of the books.
-type Redis struct {
-	URL string `yaml:"url" secret:"url"`
 }
 
 // A Setting is the name a flag or an environment variable has, and the key of
@@ -234,6 +223,16 @@ func (c *Config) Check() error {
 		// The error of url.Parse repeats the URL, password included.
 		if parsed, err := url.Parse(u.value); err != nil || !slices.Contains(u.schemes, parsed.Scheme) {
 			return fmt.Errorf("%s: want a URL that begins with %s://", u.key, strings.Join(u.schemes, ":// or "))
+		}
+	}
+	if c.InfluxDB.URL != "" {
+		if err := c.InfluxDB.Check(); err != nil {
+			return err // names its section itself
+		}
+	}
+	if c.Redis.URL != "" {
+		if err := c.Redis.Check(); err != nil {
+			return err
 		}
 	}
 	_, _, err := c.Tables()

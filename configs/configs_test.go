@@ -18,7 +18,9 @@ import (
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
+	"github.com/wattledger/wattledger/store/redis"
 	"github.com/wattledger/wattledger/transform"
 )
 
@@ -50,6 +52,8 @@ func TestDefaultIsEveryPackagesDefault(t *testing.T) {
 	f("metrics", c.Metrics, counter.DefaultTableConfig())
 	f("accounting", c.Accounting, counter.DefaultConfig())
 	f("store", c.Store, local.DefaultConfig())
+	f("influxdb", c.InfluxDB, influx.DefaultConfig())
+	f("redis", c.Redis, redis.DefaultConfig())
 	f("api", c.API, httpapi.Config{QueryTimeout: 30 * time.Second, MaxQueries: 20, MaxClassifyBodyBytes: 1 << 20})
 	want := transform.DefaultConfig()
 	want.Cost.Bands = []transform.Band{}
@@ -164,6 +168,11 @@ func TestLoadErrors(t *testing.T) {
 	f("accounting: {max_series: 0}", "accounting.max_series")
 	f("store: {readers: 0}", "store: readers")
 	f("redis: {url: 'http://x'}", "redis.url: want a URL that begins with redis://")
+	f("redis: {url: 'redis://x', prefix: 'a{b'}", "redis.prefix")
+	f("redis: {url: 'redis://x', charges_retention: 1m}", "redis.charges_retention")
+	f("influxdb: {url: 'http://x', batch_lines: 0}", "influxdb.batch_lines")
+	f("influxdb: {url: 'http://x', minutes_retention: 5m}", "influxdb.minutes_retention")
+	f("influxdb: {url: 'http://x', create_buckets: maybe}", `influxdb.create_buckets: "maybe" is not true or false`)
 
 	_, err := Load(nil, func(name string) string { return map[string]string{"COOLING_FACTOR": "warm"}[name] })
 	if err == nil || !strings.HasPrefix(err.Error(), "COOLING_FACTOR: ") {
@@ -232,14 +241,15 @@ func TestExplain(t *testing.T) {
 		"a PUE of 2.3 and 1 kgCO2e",
 		"1. night: 22:00 to 06:00 electricity_rate 0.06",
 		"receiver.max_symbols: 300000",
-		"influxdb.url is set, but this version does not use it",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("Explain does not say %q:\n%s", want, b.String())
 		}
 	}
-	if strings.Contains(b.String(), "redis.url is set") {
-		t.Errorf("Explain says that redis.url is not used:\n%s", b.String())
+	for _, wrong := range []string{"redis.url is set", "influxdb.url is set"} {
+		if strings.Contains(b.String(), wrong) {
+			t.Errorf("Explain says %q:\n%s", wrong, b.String())
+		}
 	}
 }
 

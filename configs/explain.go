@@ -63,12 +63,8 @@ func maskURL(text string) string {
 // Notices says what in c has no effect, or one that may surprise.
 func (c *Config) Notices() []string {
 	var list []string
-	for _, s := range []struct{ key, value string }{
-		{"kepler.prometheus_url", c.Kepler.PrometheusURL}, {"influxdb.url", c.InfluxDB.URL},
-	} {
-		if s.value != "" {
-			list = append(list, s.key+" is set, but this version does not use it")
-		}
+	if c.Kepler.PrometheusURL != "" {
+		list = append(list, "kepler.prometheus_url is set, but this version does not use it")
 	}
 	if c.Metrics.Book == "psys" {
 		list = append(list, "metrics.book psys: nodes without a psys zone, and legacy nodes, book nothing under it for what only package and dram show")

@@ -16,12 +16,16 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/follow"
+	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/store/redis"
 )
 
 // followerNames lists the engines that are to follow the books.
 func followerNames(cfg *configs.Config) (names []string) {
+	if cfg.InfluxDB.URL != "" {
+		names = append(names, "influxdb")
+	}
 	if cfg.Redis.URL != "" {
 		names = append(names, "redis")
 	}
@@ -38,9 +42,23 @@ type followers struct {
 func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, reg prometheus.Registerer) (*followers, error) {
 	f := &followers{}
 	metrics := follow.NewMetrics(reg)
-	if cfg.Redis.URL != "" {
+	if c := cfg.InfluxDB; c.URL != "" {
+		reject := func(_ context.Context, r influx.Rejected) error {
+			return fmt.Errorf("%s: %s", r.Bucket, r.Line)
+		}
+		engine, err := influx.New(c, reject, logger, reg)
+		if err != nil {
+			return nil, err
+		}
+		f.close = append(f.close, func() error { engine.Close(); return nil })
+		feed := &feed{books: books, windows: least(c.MinutesRetention, cfg.Store.MinutesRetention), hours: least(c.HoursRetention, cfg.Store.HoursRetention)}
+		f.add(follow.New(follow.Config{Setting: "influxdb.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger), engine.Name())
+	}
+	if rc := cfg.Redis; rc.URL != "" {
 		goredis.SetLogger(redisLog{logger})
-		rc := redis.Config{URL: cfg.Redis.URL, Interval: cfg.Kepler.Interval, Charges: 24 * time.Hour, Hours: 90 * 24 * time.Hour}
+		if rc.Interval == 0 {
+			rc.Interval = cfg.Kepler.Interval
+		}
 		engine, err := redis.New(rc, logger)
 		if err != nil {
 			return nil, err
@@ -51,6 +69,14 @@ func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, 
 		f.add(follow.New(follow.Config{Setting: "redis.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger), engine.Name())
 	}
 	return f, nil
+}
+
+// least returns the shorter of two retentions, of which the first may be 0: for ever.
+func least(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
 }
 
 func (f *followers) add(w *follow.Worker, name string) {
@@ -128,6 +154,9 @@ func (f *feed) Place(ctx context.Context, name string) (follow.Place, error) {
 
 func (f *feed) Deliver(ctx context.Context, name string, limit int) (d store.Delivery, ok bool, err error) {
 	at, err := f.place(ctx, name)
+	if err == nil && at.New {
+		err = fmt.Errorf("what the books held before it: %w", store.ErrLostPlace)
+	}
 	if err != nil || at.Lag == 0 {
 		return d, false, err
 	}
@@ -222,9 +251,11 @@ func (f *feed) Span(ctx context.Context, name string) (follow.Span, error) {
 		return follow.Span{}, err
 	}
 	now := time.Now()
+	from := now.Add(-max(f.windows, f.hours)).UnixMilli()
+	from = max(from, min(f.books.OldestMs(), now.UnixMilli()))
 	return follow.Span{
 		Seq: at.Seq + at.Lag, CommitMs: now.UnixMilli(),
-		FromMs: now.Add(-max(f.windows, f.hours)).Truncate(time.Hour).UnixMilli(),
+		FromMs: time.UnixMilli(from).Truncate(time.Hour).UnixMilli(),
 		ToMs:   now.Add(time.Hour).UnixMilli(),
 	}, nil
 }

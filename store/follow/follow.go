@@ -145,6 +145,7 @@ func (w *Worker) Run(ctx context.Context) error {
 				w.log.Warn("follower has lost its place, the stored rows are sent again", "err", err)
 			}
 			w.resync = true
+			w.setBusy(true)
 			w.metrics.errors.WithLabelValues(w.follower.Name()).Inc()
 			wait = w.delay(nil)
 		case err != nil:
@@ -168,6 +169,7 @@ func (w *Worker) step(ctx context.Context) (idle bool, err error) {
 			return false, err
 		}
 		w.resync = false
+		w.setBusy(false)
 	}
 	if w.checked.IsZero() || time.Since(w.checked) >= w.cfg.Check {
 		if err := w.check(ctx); err != nil {
@@ -231,8 +233,6 @@ func (w *Worker) give(ctx context.Context, d store.Delivery) error {
 // pass is waited out here, so that only the stretch is done again.
 func (w *Worker) sendStored(ctx context.Context) error {
 	began := time.Now()
-	w.setBusy(true)
-	defer w.setBusy(false)
 	name := w.follower.Name()
 	span, err := w.feed.Span(ctx, name)
 	if err != nil {

@@ -18,13 +18,16 @@ import (
 // An Error is why InfluxDB did not do what it was asked to. It is a
 // store.ErrUnavailable: asking again later may go well.
 type Error struct {
-	Setting    string        // the setting to look at, as in the configuration file
-	Status     int           // HTTP status; 0 if there was no answer
-	Message    string        // the server's words, or the network's
-	Advice     string        // what to do; may be empty
-	RetryAfter time.Duration // how long the server asked to be left alone; 0 if it did not
-	err        error
+	Setting string // the setting to look at, as in the configuration file
+	Status  int    // HTTP status; 0 if there was no answer
+	Message string // the server's words, or the network's
+	Advice  string // what to do; may be empty
+	after   time.Duration
+	err     error
 }
+
+// RetryAfter returns how long the server asked to be left alone; 0 if it did not.
+func (e *Error) RetryAfter() time.Duration { return e.after }
 
 func (e *Error) Error() string {
 	text := e.Setting + ": "
@@ -79,7 +82,7 @@ func explainStatus(status int, message string, header http.Header, bucket string
 		e.Message = http.StatusText(status)
 	}
 	if s, err := strconv.Atoi(header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
+		e.after = time.Duration(s) * time.Second
 	}
 	switch status {
 	case http.StatusUnauthorized:

@@ -43,10 +43,11 @@ type Follower struct {
 	log      *slog.Logger
 	metrics  *metrics
 
-	mu    sync.Mutex // held while a delivery is written
-	ready bool       // Prepare went well; guarded by mu
-	lines *encoder   // guarded by mu
-	batch batch      // guarded by mu
+	mu      sync.Mutex // held while a delivery is written
+	ready   bool       // Prepare went well; guarded by mu
+	placeMs int64      // time of the newest place there is; guarded by mu
+	lines   *encoder   // guarded by mu
+	batch   batch      // guarded by mu
 }
 
 var _ store.Follower = (*Follower)(nil)
@@ -111,6 +112,10 @@ func (f *Follower) write(ctx context.Context, d store.Delivery) error {
 			f.batch.add(closedLine(f.batch.buf, start))
 			last = start
 		}
+	}
+	// And last of all the place: what comes before it is there.
+	if !d.Resync || len(d.Windows)+len(d.Hours) == 0 {
+		f.batch.add(f.placeLine(f.batch.buf, d.ToSeq))
 	}
 	return f.flush(ctx, f.cfg.hourly(), f.hours, d)
 }

@@ -314,8 +314,8 @@ func TestFaults(t *testing.T) {
 			fmt.Fprintf(w, `{"code":"x","message":%q}`, text)
 		}
 	}
-	if e := check("too many", answer(429, "slow down"), "influxdb.url: 429 slow down"); e.RetryAfter != 17*time.Second {
-		t.Errorf("retry after %v, want 17s", e.RetryAfter)
+	if e := check("too many", answer(429, "slow down"), "influxdb.url: 429 slow down"); e.RetryAfter() != 17*time.Second {
+		t.Errorf("retry after %v, want 17s", e.RetryAfter())
 	}
 	check("busy", answer(503, "not now"), "influxdb.url: 503 not now")
 	check("full disk", answer(500, "engine: no space left on device"), "influxdb.url: 500 engine: no space left on device")

@@ -40,11 +40,16 @@ type Entry struct {
 	was      windowGroup // without the node
 }
 
+// newFollower is the place of a follower of books that held something before
+// it: it must take the stored rows first.
+const newFollower = -1
+
 // A Follower is an engine fed from the outbox.
 type Follower struct {
 	Name string
 	Seq  uint64 // the newest entry it has taken
 	Lag  uint64 // entries after that
+	New  bool   // it has yet to take what the books held when it was added
 }
 
 // postEntry adds an entry to the running transaction.
@@ -193,9 +198,11 @@ func (s *Store) Followers(ctx context.Context) ([]Follower, error) {
 		defer rows.Close()
 		for rows.Next() {
 			var f Follower
-			if err := rows.Scan(&f.Name, &f.Seq); err != nil {
+			var seq int64
+			if err := rows.Scan(&f.Name, &seq); err != nil {
 				return err
 			}
+			f.Seq, f.New = uint64(max(seq, 0)), seq == newFollower
 			f.Lag = newest - min(f.Seq, newest)
 			list = append(list, f)
 		}

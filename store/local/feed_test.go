@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
@@ -136,7 +139,7 @@ func TestFollower(t *testing.T) {
 		t.Error("no hour has closed")
 	}
 	list, err := s.Followers(t.Context())
-	if err != nil || len(list) != 2 || list[0] != (Follower{"influx", seq, 0}) || list[1] != (Follower{"redis", 0, seq}) {
+	if err != nil || len(list) != 2 || list[0] != (Follower{Name: "influx", Seq: seq}) || list[1] != (Follower{Name: "redis", Lag: seq}) {
 		t.Errorf("followers: %+v, %v", list, err)
 	}
 	if err := s.Ack(t.Context(), "influx", 1); err != nil { // an old acknowledgement, late
@@ -158,6 +161,51 @@ func TestFollower(t *testing.T) {
 	if rest, err := s.Next(t.Context(), seq, 1); err != nil || len(rest) != 0 {
 		t.Errorf("after the last: %v, %v", rest, err)
 	}
+}
+
+// A follower that is added to books with rows in them, or comes back after it had
+// been given up, is told to take the stored rows.
+func TestFollowerAddedLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "books.db")
+	n := uint64(0)
+	at := func(names ...string) (list []Follower) {
+		t.Helper()
+		cfg := DefaultConfig()
+		cfg.Followers = names
+		s, err := Open(path, cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if list, err = s.Followers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if err := s.Append(t.Context(), batchN(n)); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range list {
+			if err := s.Ack(t.Context(), f.Name, f.Seq+f.Lag); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return list
+	}
+	f := func(got []Follower, want ...bool) {
+		t.Helper()
+		for i := range got {
+			if got[i].New != want[i] {
+				t.Errorf("%+v: want new %v", got[i], want[i])
+			}
+		}
+	}
+	f(at("redis"), false) // the books were empty
+	f(at("influxdb", "redis"), true, false)
+	f(at("influxdb", "redis"), false, false)
+	f(at("redis"), false)
+	f(at("influxdb", "redis"), true, false)
+	f(at())
+	f(at("redis"), true)
 }
 
 func TestNoFollowerNoOutbox(t *testing.T) {

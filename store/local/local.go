@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -206,9 +207,22 @@ func (s *Store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// One that was given up misses what is written from now on. Should it come
+	// back, it is new.
+	gone := "DELETE FROM followers WHERE name NOT IN (''" + strings.Repeat(", ?", len(s.cfg.Followers)) + ")"
+	var names []any
 	for _, name := range s.cfg.Followers {
-		// A new follower begins at the end: what is older it reads from the rows.
-		if _, err := s.w.ExecContext(ctx, "INSERT OR IGNORE INTO followers SELECT ?, coalesce(max(seq), 0) FROM (SELECT seq FROM outbox UNION ALL SELECT seq FROM sqlite_sequence WHERE name = 'outbox')", name); err != nil {
+		names = append(names, name)
+	}
+	if _, err := s.w.ExecContext(ctx, gone, names...); err != nil {
+		return err
+	}
+	for _, name := range s.cfg.Followers {
+		place := 0
+		if len(s.last) > 0 {
+			place = newFollower
+		}
+		if _, err := s.w.ExecContext(ctx, "INSERT OR IGNORE INTO followers VALUES (?, ?)", name, place); err != nil {
 			return err
 		}
 	}

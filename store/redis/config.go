@@ -18,13 +18,19 @@ type Config struct {
 	// URL is redis://, rediss:// or unix://, with user, password and database.
 	// With ?addr=host:port (once for each further node) it is a cluster, with
 	// ?master_name=… a Sentinel.
-	URL      string
-	Prefix   string        // of every key: wattledger
-	Shard    string        // the hash tag: 0
-	Interval time.Duration // between two samples of a series: 30s; current values live three times as long
-	Charges  time.Duration // how long windows stay in their stream: 24h
-	Hours    time.Duration // how long hours stay in theirs: 90 days
-	Producer string        // who writes, for whoever looks at meta: wattledger
+	URL      string        `yaml:"url" secret:"url"`
+	Prefix   string        `yaml:"prefix"`            // of every key: wattledger
+	Interval time.Duration `yaml:"interval"`          // between two samples of a series: 30s; current values live three times as long
+	Charges  time.Duration `yaml:"charges_retention"` // how long windows stay in their stream: 24h
+	Hours    time.Duration `yaml:"hours_retention"`   // how long hours stay in theirs: 90 days
+	Shard    string        `yaml:"-"`                 // the hash tag: 0
+	Producer string        `yaml:"-"`                 // who writes, for whoever looks at meta: wattledger
+}
+
+// DefaultConfig returns the defaults as they can be written down; without a URL
+// nothing is written.
+func DefaultConfig() Config {
+	return Config{Prefix: "wattledger", Charges: 24 * time.Hour, Hours: 90 * 24 * time.Hour}
 }
 
 func (c Config) withDefaults() Config {
@@ -38,12 +44,13 @@ func (c Config) withDefaults() Config {
 			*d = v
 		}
 	}
-	text(&c.Prefix, "wattledger")
+	d := DefaultConfig()
+	text(&c.Prefix, d.Prefix)
 	text(&c.Shard, "0")
 	text(&c.Producer, "wattledger")
 	span(&c.Interval, 30*time.Second)
-	span(&c.Charges, 24*time.Hour)
-	span(&c.Hours, 90*24*time.Hour)
+	span(&c.Charges, d.Charges)
+	span(&c.Hours, d.Hours)
 	return c
 }
 
@@ -101,12 +108,17 @@ func secure(c *tls.Config) {
 // the password.
 func plain(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "redis: ")) }
 
-func (c Config) check() error {
+// Check reports the first setting that cannot be right.
+func (c Config) Check() error {
 	switch {
 	case c.URL == "":
 		return errors.New("redis.url: empty")
 	case strings.ContainsAny(c.Prefix+c.Shard, "{}"):
-		return fmt.Errorf("prefix %q, shard %q: braces would change the hash tag", c.Prefix, c.Shard)
+		return fmt.Errorf("redis.prefix %q: braces would change the hash tag", c.Prefix+c.Shard)
+	case c.Charges != 0 && c.Charges < time.Hour:
+		return fmt.Errorf("redis.charges_retention %v: want an hour or more", c.Charges)
+	case c.Hours != 0 && c.Hours < 24*time.Hour:
+		return fmt.Errorf("redis.hours_retention %v: want a day or more", c.Hours)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ type Follower struct {
 // waited for.
 func New(cfg Config, logger *slog.Logger) (*Follower, error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	client, err := dial(cfg.URL)
