@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	goredis "github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -37,19 +39,31 @@ type followers struct {
 	workers []*follow.Worker
 	names   []string
 	close   []func() error
+	letters func() (int, error) // how many lines InfluxDB refused for good; nil without one
 }
 
 func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, reg prometheus.Registerer) (*followers, error) {
 	f := &followers{}
 	metrics := follow.NewMetrics(reg)
 	if c := cfg.InfluxDB; c.URL != "" {
-		reject := func(_ context.Context, r influx.Rejected) error {
-			return fmt.Errorf("%s: %s", r.Bucket, r.Line)
+		const name = "influxdb"
+		reject := func(ctx context.Context, r influx.Rejected) error {
+			return books.KeepDeadLetter(ctx, letterOf(r, name))
 		}
 		engine, err := influx.New(c, reject, logger, reg)
 		if err != nil {
 			return nil, err
 		}
+		f.letters = func() (int, error) { return books.CountDeadLetters(context.Background(), name) }
+		promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "wattledger_dead_letters", Help: "Lines that InfluxDB refused for good and that nobody has retried or dropped yet.",
+		}, func() float64 {
+			n, err := f.letters()
+			if err != nil {
+				return math.NaN()
+			}
+			return float64(n)
+		})
 		f.close = append(f.close, func() error { engine.Close(); return nil })
 		feed := &feed{books: books, windows: least(c.MinutesRetention, cfg.Store.MinutesRetention), hours: least(c.HoursRetention, cfg.Store.HoursRetention)}
 		f.add(follow.New(follow.Config{Setting: "influxdb.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger), engine.Name())
@@ -100,6 +114,13 @@ func (f *followers) run(ctx context.Context) error {
 func (f *followers) checks() (list []httpapi.Check) {
 	for i, w := range f.workers {
 		text, warning := w.Detail()
+		if f.letters != nil && f.names[i] == "influxdb" {
+			if n, err := f.letters(); err != nil {
+				text, warning = text+"; "+err.Error(), true
+			} else if n > 0 {
+				text, warning = fmt.Sprintf("%s; %d lines refused: see wattledger dead-letter list", text, n), true
+			}
+		}
 		if warning {
 			text = "warning: " + text
 		}

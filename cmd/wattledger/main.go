@@ -30,6 +30,7 @@ Commands:
   serve         take remote write and answer queries (the default)
   check-config  say what the configuration means, or what is wrong with it
   rerate        give stored rows the prices in force, after these have changed
+  dead-letter   list, retry or drop what the server of a follower refused
   demo          serve a simulated cluster from an empty temporary store
   version       print the version
 
@@ -77,6 +78,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return checkConfig(args, stdout, stderr)
 	case "rerate":
 		return rerateCommand.run(ctx, args, stdout, stderr)
+	case "dead-letter":
+		return deadLetter(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil

@@ -49,6 +49,20 @@ func (e *Error) Unwrap() []error {
 	return []error{store.ErrUnavailable, e.err}
 }
 
+// Refused reports whether an error says that InfluxDB will not take what it was
+// sent however often it is sent.
+func Refused(err error) bool {
+	e, ok := asError(err)
+	if !ok {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
 func asError(err error) (*Error, bool) {
 	var e *Error
 	return e, errors.As(err, &e)

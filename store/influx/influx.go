@@ -23,14 +23,6 @@ import (
 	"github.com/wattledger/wattledger/store"
 )
 
-// A Rejected is a line that InfluxDB will not take however often it is sent.
-type Rejected struct {
-	Bucket         string
-	Line           string // without the end of line; times in milliseconds
-	Reason         string // the server's words
-	FromSeq, ToSeq uint64 // the delivery it was in
-}
-
 // A Follower writes deliveries to InfluxDB. It is safe for concurrent use, but
 // writes one delivery at a time.
 type Follower struct {
@@ -46,6 +38,7 @@ type Follower struct {
 	mu      sync.Mutex // held while a delivery is written
 	ready   bool       // Prepare went well; guarded by mu
 	placeMs int64      // time of the newest place there is; guarded by mu
+	refused int        // lines of the delivery that is being written; guarded by mu
 	lines   *encoder   // guarded by mu
 	batch   batch      // guarded by mu
 }
@@ -84,7 +77,12 @@ func (f *Follower) Close() { f.influxql.http.CloseIdleConnections() }
 func (f *Follower) Write(ctx context.Context, d store.Delivery) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.write(ctx, d); err != nil {
+	f.refused = 0
+	err := f.write(ctx, d)
+	if f.refused > 0 {
+		f.log.Warn("InfluxDB refuses lines for good, they are set aside", "lines", f.refused)
+	}
+	if err != nil {
 		if e, ok := asError(err); ok && e.Status == http.StatusNotFound {
 			f.ready = false // the bucket may be made again
 		}
@@ -183,9 +181,7 @@ func (f *Follower) send(ctx context.Context, bucket string, to api.WriteAPIBlock
 		return nil
 	}
 	refused := explain(err, bucket)
-	switch refused.Status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-	default:
+	if !Refused(refused) {
 		f.metrics.errors.WithLabelValues(refused.Setting).Inc()
 		return refused
 	}
@@ -195,7 +191,9 @@ func (f *Follower) send(ctx context.Context, bucket string, to api.WriteAPIBlock
 	}
 	if len(ends) == 1 {
 		f.metrics.rejected.Inc()
+		f.refused++
 		r := Rejected{Bucket: bucket, Line: strings.TrimSuffix(text, "\n"), Reason: refused.Message, FromSeq: d.FromSeq, ToSeq: d.ToSeq}
+
 		if err := f.reject(ctx, r); err != nil {
 			return fmt.Errorf("keep a line InfluxDB refused (%s): %w", r.Reason, err)
 		}
@@ -211,17 +209,4 @@ func (f *Follower) send(ctx context.Context, bucket string, to api.WriteAPIBlock
 		rest = append(rest, e-cut)
 	}
 	return f.send(ctx, bucket, to, text[cut:], rest, d)
-}
-
-// Retry writes a line that was refused before. It returns an *Error with the
-// server's words if it is refused again.
-func (f *Follower) Retry(ctx context.Context, r Rejected) error {
-	to := f.windows
-	if r.Bucket == f.cfg.hourly() {
-		to = f.hours
-	}
-	if err := to.WriteRecord(ctx, r.Line+"\n"); err != nil {
-		return fmt.Errorf("influxdb: retry a line: %w", explain(err, r.Bucket))
-	}
-	return nil
 }

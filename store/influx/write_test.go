@@ -135,6 +135,40 @@ func TestRefusedLines(t *testing.T) {
 	}
 }
 
+// What was refused once does not take the place of what was accepted since.
+func TestRetryOfTheOlder(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(shared.URL)
+	f, _ := open(t, cfg)
+	for i, name := range []string{"plain", `a b,c=d\ "e"`, "ends in \\", "한글 ␛"} {
+		older, newer := rowOf(name, int64(i), 5), rowOf(name, int64(i), 7)
+		older.Workload.Kind, newer.Workload.Kind = "", "" // a tag that is left out
+		newer.Revision = 2
+		line := strings.TrimSuffix(string(newEncoder().row(nil, &older)), "\n")
+		r := Rejected{Bucket: cfg.Bucket, Line: line}
+		f2 := Rejected{Bucket: cfg.Bucket, Line: strings.TrimSuffix(string(newEncoder().row(nil, &newer)), "\n")}
+		if r.Key() != f2.Key() {
+			t.Errorf("keys of two versions differ: %q, %q", r.Key(), f2.Key())
+		}
+		has := func(want string) {
+			t.Helper()
+			if got := values(t, cfg, cfg.Bucket, fmt.Sprintf(`SELECT energy_uj FROM energy WHERE time = %dms`, older.StartMs)); got != want {
+				t.Errorf("%s: there is %q, want %q", name, got, want)
+			}
+		}
+		write(t, f, store.Delivery{}) // makes the buckets
+		if err := f.Retry(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		has(fmt.Sprintln(older.StartMs, 5))
+		write(t, f, delivery(newer))
+		if err := f.Retry(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		has(fmt.Sprintln(older.StartMs, 7))
+	}
+}
+
 func TestRefusedLineIsNotKept(t *testing.T) {
 	cfg := testConfig(shared.URL)
 	f, _ := open(t, cfg)

@@ -25,6 +25,9 @@ type Config struct {
 	// further behind loses its place and has to resynchronise.
 	OutboxMaxBytes int64         `yaml:"outbox_max_bytes"`
 	OutboxMaxAge   time.Duration `yaml:"outbox_max_age"`
+	// MaxDeadLetters is how much of what followers' backends refused is kept. A
+	// follower that would need more waits until there is room.
+	MaxDeadLetters int `yaml:"max_dead_letters"`
 }
 
 // DefaultConfig returns the configuration that is used where nothing is set.
@@ -37,6 +40,7 @@ func DefaultConfig() Config {
 		Readers:          4,
 		OutboxMaxBytes:   1 << 30,
 		OutboxMaxAge:     7 * 24 * time.Hour,
+		MaxDeadLetters:   100_000,
 	}
 }
 
@@ -57,6 +61,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("outbox_max_bytes: %d is less than 1 MiB", c.OutboxMaxBytes)
 	case c.OutboxMaxAge < time.Minute:
 		return fmt.Errorf("outbox_max_age: %v is less than 1m", c.OutboxMaxAge)
+	case c.MaxDeadLetters < 0:
+		return fmt.Errorf("max_dead_letters: %d is less than 0", c.MaxDeadLetters)
 	}
 	return nil
 }

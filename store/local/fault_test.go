@@ -215,11 +215,11 @@ func TestMigrate(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	broken := append(slices.Clone(migrations), migration{2, "CREATE TABLE added (x); CREATE TABLE added (x)"})
-	if _, err := open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), broken); err == nil || !strings.Contains(err.Error(), "migrate to schema 2") {
+	broken := append(slices.Clone(migrations), migration{99, "CREATE TABLE added (x); CREATE TABLE added (x)"})
+	if _, err := open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), broken); err == nil || !strings.Contains(err.Error(), "migrate to schema 99") {
 		t.Fatalf("a migration that fails: %v", err)
 	}
-	next := append(slices.Clone(migrations), migration{2, "CREATE TABLE added (x)"})
+	next := append(slices.Clone(migrations), migration{99, "CREATE TABLE added (x)"})
 	s, err = open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), next)
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestMigrate(t *testing.T) {
 	if _, err := Open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()); !errors.Is(err, store.ErrNewerSchema) {
 		t.Errorf("the version before opened it: %v", err)
 	}
-	backup := openTest(t, path+".schema1.bak", DefaultConfig())
+	backup := openTest(t, fmt.Sprintf("%s.schema%d.bak", path, migrations[len(migrations)-1].version), DefaultConfig())
 	if p, err := backup.Position(t.Context()); p != 1 || err != nil {
 		t.Errorf("the backup is at %d, %v; want 1", p, err)
 	}

@@ -112,6 +112,20 @@ CREATE VIEW holder_names AS
 		w.name AS workload, h.type AS workload_type, h.pod, h.container, h.image,
 		datetime(h.first, 'unixepoch') AS first, datetime(h.last, 'unixepoch') AS last
 	FROM holders h JOIN nodes n ON n.id = h.node JOIN workloads w ON w.id = h.workload;
+`}, {2, `
+-- What a follower's backend refused for good.
+CREATE TABLE dead_letters (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	follower TEXT NOT NULL,
+	bucket   TEXT NOT NULL,
+	key      TEXT NOT NULL,
+	line     TEXT NOT NULL,
+	reason   TEXT NOT NULL,
+	from_seq INTEGER NOT NULL,
+	to_seq   INTEGER NOT NULL,
+	at_ms    INTEGER NOT NULL,
+	UNIQUE (follower, bucket, key)
+);
 `}}
 
 // dsn returns the data source name of a database file with pragmas.

@@ -172,6 +172,15 @@ func (s *Server) Stop() {
 	s.cmd = nil
 }
 
+// Write writes lines with times in milliseconds, as another program would.
+func (s *Server) Write(ctx context.Context, db, lines string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/write?precision=ms&db="+url.QueryEscape(db), strings.NewReader(lines))
+	if err != nil {
+		return err
+	}
+	return s.do(req)
+}
+
 // Query runs an InfluxQL statement as the administrator and forgets the answer.
 func (s *Server) Query(ctx context.Context, db, statement string) error {
 	form := url.Values{"db": {db}, "q": {statement}}
@@ -180,6 +189,13 @@ func (s *Server) Query(ctx context.Context, db, statement string) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err := s.do(req); err != nil {
+		return fmt.Errorf("%s: %w", statement, err)
+	}
+	return nil
+}
+
+func (s *Server) do(req *http.Request) error {
 	if s.Token != "" {
 		req.Header.Set("Authorization", "Token "+s.Token)
 	}
@@ -190,11 +206,8 @@ func (s *Server) Query(ctx context.Context, db, statement string) error {
 	defer res.Body.Close()
 	// The status is sent before the work is done, the body after it.
 	text, err := io.ReadAll(res.Body)
-	if err == nil && (res.StatusCode != http.StatusOK || strings.Contains(string(text), `"error"`)) {
+	if err == nil && (res.StatusCode/100 != 2 || strings.Contains(string(text), `"error"`)) {
 		err = errors.New(res.Status + ": " + string(text))
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", statement, err)
-	}
-	return nil
+	return err
 }
