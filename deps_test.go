@@ -19,17 +19,18 @@ import (
 // ends in _test adds to what a package's tests may import.
 const policy = `
 power             -
+access            strictyaml
 state             -
 strictyaml        -
 store             power
 store/*           power store
 receiver/journal  power
 receiver/counter  power state strictyaml
-receiver          power receiver/journal receiver/counter
+receiver          access power receiver/journal receiver/counter
 transform         power state strictyaml store
-httpapi           power store transform
+httpapi           access power store transform
 client            power
-configs           power receiver receiver/journal receiver/counter transform store/* httpapi
+configs           access power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
 store/influx_test store/local
 examples/influx-queries_test power store store/influx

@@ -17,6 +17,9 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
@@ -57,6 +60,7 @@ type Config struct {
 type Web struct {
 	ListenAddress string `yaml:"listen_address"`
 	ConfigFile    string `yaml:"config_file"`
+	TokensFile    string `yaml:"tokens_file"`
 }
 
 // Log says what is logged and how.
@@ -235,8 +239,35 @@ func (c *Config) Check() error {
 			return err
 		}
 	}
+	if err := c.Web.check(); err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
 	_, _, err := c.Tables()
 	return err
+}
+
+// check looks into the files that say who may do what.
+func (w *Web) check() error {
+	if w.TokensFile == "" {
+		return nil
+	}
+	if err := access.Check(w.TokensFile); err != nil {
+		return err
+	}
+	if w.ConfigFile == "" {
+		return nil
+	}
+	file, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		return fmt.Errorf("config_file: %w", err)
+	}
+	var toolkit struct {
+		Users map[string]string `yaml:"basic_auth_users"`
+	}
+	if err := yaml.Unmarshal(file, &toolkit); err == nil && len(toolkit.Users) > 0 {
+		return fmt.Errorf("tokens_file and the basic_auth_users of config_file %s exclude each other: a request has one Authorization header", w.ConfigFile)
+	}
+	return nil
 }
 
 // Tables returns the metric table and the classification rules in force.

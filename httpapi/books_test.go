@@ -44,6 +44,12 @@ func value(h *power.Holder, d store.Dimension) string {
 
 func matches(h *power.Holder, m map[store.Dimension]string) bool {
 	for d, v := range m {
+		if d == store.AnyCluster {
+			if !store.InClusters(v, h.Cluster) {
+				return false
+			}
+			continue
+		}
 		if value(h, d) != v {
 			return false
 		}

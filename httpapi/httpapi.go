@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 )
@@ -73,6 +74,9 @@ type Operations struct {
 	Rerate Task
 	// ConfigYAML returns the configuration in force with its secrets masked.
 	ConfigYAML func() string
+	// Tokens says who may do what; nil means that everybody may do everything
+	// but what is for admins, which is then for this machine only.
+	Tokens *access.Tokens
 	// Price returns the price in force at a time in Unix milliseconds. It is
 	// asked only when an answer holds no row that would tell; nil means unknown.
 	Price   func(atMs int64) power.Price
@@ -96,20 +100,24 @@ type api struct {
 	page       page
 	slots      chan struct{} // one token per question being asked of the store
 	busy       sync.Mutex    // held by the one task that may run: two would restate each other's rows
+	// crossOrigin keeps pages of other origins from writing with the reach of
+	// the browser they are open in.
+	crossOrigin *http.CrossOriginProtection
 }
 
 // New returns the handler of every route. It starts nothing.
 func New(cfg Config, books store.Querier, classifier Classifier, ops Operations, logger *slog.Logger, reg prometheus.Registerer) http.Handler {
 	cfg = cfg.withDefaults()
 	a := &api{
-		cfg:        cfg,
-		books:      books,
-		classifier: classifier,
-		ops:        ops,
-		logger:     logger,
-		metrics:    newMetrics(reg),
-		page:       newPage(),
-		slots:      make(chan struct{}, cfg.MaxQueries),
+		cfg:         cfg,
+		books:       confined{books},
+		classifier:  classifier,
+		ops:         ops,
+		logger:      logger,
+		metrics:     newMetrics(reg),
+		page:        newPage(),
+		slots:       make(chan struct{}, cfg.MaxQueries),
+		crossOrigin: http.NewCrossOriginProtection(),
 	}
 	return a.router()
 }

@@ -9,6 +9,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	waiting  prometheus.Gauge
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -27,5 +28,9 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "wattledger_http_queries_waiting",
 			Help: "Requests waiting for their turn to ask the store.",
 		}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "wattledger_http_refused_total",
+			Help: "Requests refused for who made them: no_token, unknown_token, scope, clusters, rate, not_local, cross_origin.",
+		}, []string{"reason"}),
 	}
 }

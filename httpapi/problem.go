@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type Problem struct {
 	RequestID  string      `json:"request_id"`
 
 	retryAfterSeconds int
+	challenge         string // of a 401 and a 403: what WWW-Authenticate says beside the realm
 }
 
 // A ParamError says what is wrong with one parameter, or one field of a body.
@@ -103,10 +105,27 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if p.retryAfterSeconds > 0 {
-		h.Set("Retry-After", strconv.Itoa(p.retryAfterSeconds))
-	}
+	p.setHeaders(h)
 	h.Set("Content-Length", strconv.Itoa(len(body)+1))
 	w.WriteHeader(p.Status)
 	w.Write(append(body, '\n'))
+}
+
+func (p *Problem) setHeaders(h http.Header) {
+	if p.retryAfterSeconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfterSeconds))
+	}
+	if p.Status == http.StatusUnauthorized || p.challenge != "" {
+		h.Set("WWW-Authenticate", `Bearer realm="wattledger"`+p.challenge)
+	}
+}
+
+// writeText answers a sender, which reads plain text.
+func writeText(w http.ResponseWriter, p *Problem) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	p.setHeaders(h)
+	w.WriteHeader(p.Status)
+	io.WriteString(w, p.Detail+"; nothing was stored\n")
 }

@@ -18,6 +18,8 @@ type route struct {
 	get  handler
 	post handler
 	any  handler // whatever the method
+	// who may use it. Nobody but admins unless it says so, or asks the books.
+	who audience
 	// books says that the route asks the store, so its time and its number are bounded.
 	books bool
 	// prefix routes everything below path as well.
@@ -27,12 +29,12 @@ type route struct {
 // routes is the route table: every path that is served, and nothing else is.
 func (a *api) routes() []route {
 	rs := []route{
-		{path: "/", get: a.servePage},
-		{path: "/openapi.yaml", get: a.serveOpenAPI},
+		{path: "/", get: a.servePage, who: forAll},
+		{path: "/openapi.yaml", get: a.serveOpenAPI, who: forAll},
 
-		{path: "/api/v1/write", post: a.ingest},
-		{path: "/api/v1/push", post: a.ingest},
-		{path: "/api/v1/receive", post: a.ingest},
+		{path: "/api/v1/write", post: a.ingest, who: forWriters},
+		{path: "/api/v1/push", post: a.ingest, who: forWriters},
+		{path: "/api/v1/receive", post: a.ingest, who: forWriters},
 
 		{path: "/power/current", get: a.powerCurrent, books: true},
 		{path: "/power/containers", get: a.powerContainers, books: true},
@@ -41,17 +43,17 @@ func (a *api) routes() []route {
 		{path: "/cost/hourly", get: a.costHourly, books: true},
 		{path: "/cost/workload/{workload_id}", get: a.costWorkload, books: true},
 		{path: "/profile/workload-types", get: a.profileWorkloadTypes, books: true},
-		{path: "/profile/classify", post: a.profileClassify},
+		{path: "/profile/classify", post: a.profileClassify, who: forReaders},
 
-		{path: "/-/healthy", get: a.healthy},
-		{path: "/health", get: a.healthy},
-		{path: "/live", get: a.healthy},
-		{path: "/-/ready", get: a.ready},
-		{path: "/ready", get: a.ready},
-		{path: "/metrics", get: pass(a.ops.Metrics)},
+		{path: "/-/healthy", get: a.healthy, who: forAll},
+		{path: "/health", get: a.healthy, who: forAll},
+		{path: "/live", get: a.healthy, who: forAll},
+		{path: "/-/ready", get: a.ready, who: forAll},
+		{path: "/ready", get: a.ready, who: forAll},
+		{path: "/metrics", get: pass(a.ops.Metrics), who: forOperators},
 		{path: "/debug/senders", get: pass(a.ops.Senders)},
 		{path: "/debug/quarantine", get: pass(a.ops.Quarantine)},
-		{path: "/api/v1/status/config", get: a.statusConfig},
+		{path: "/api/v1/status/config", get: a.statusConfig, who: forOperators},
 	}
 	rs = append(rs, a.adminRoutes()...)
 	if a.cfg.Pprof {
@@ -81,7 +83,7 @@ func (a *api) router() http.Handler {
 		m.Path(rt.path).Handler(a.serve(rt))
 		paths = append(paths, rt.path)
 	}
-	m.NotFoundHandler = a.serve(route{path: "none", any: a.notFound(paths)})
+	m.NotFoundHandler = a.serve(route{path: "none", any: a.notFound(paths), who: forAll})
 	return m
 }
 

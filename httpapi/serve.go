@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wattledger/wattledger/access"
 )
 
 // serve wraps a route in what every answer has: an id, a bound on its time, a
@@ -24,6 +26,8 @@ func (a *api) serve(rt route) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		id := requestID(r)
 		rec.Header().Set("X-Request-Id", id)
+		h := rt.handler(r.Method)
+		var grant *access.Grant
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -36,20 +40,18 @@ func (a *api) serve(rt route) http.Handler {
 			}
 			a.metrics.requests.WithLabelValues(rt.path, methodLabel(r.Method), strconv.Itoa(rec.code())).Inc()
 			a.metrics.duration.WithLabelValues(rt.path).Observe(time.Since(began).Seconds())
+			if h != nil && rt.audience() == forAdmins {
+				a.audit(rt, r, grant, id, rec.code())
+			}
 		}()
 
-		h := rt.handler(r.Method)
 		switch {
 		case h != nil:
-			if err := a.run(rt, h, rec, r); err != nil {
-				p := problemOf(err)
-				if p.Status == http.StatusInternalServerError {
-					a.logger.Error("Request went wrong", "route", rt.path, "request_id", id, "err", err)
-				}
-				if rec.status == 0 {
-					writeProblem(rec, r, p)
-				}
+			var err error
+			if grant, err = a.authorize(rt, r); err == nil {
+				err = a.run(rt, h, rec, r.WithContext(access.With(r.Context(), grant)))
 			}
+			a.answer(rt, rec, r, id, err)
 		case r.Method == http.MethodOptions:
 			// Cross-origin requests are not allowed: no Access-Control header is ever sent.
 			rec.Header().Set("Allow", allow)
@@ -60,6 +62,24 @@ func (a *api) serve(rt route) http.Handler {
 				fmt.Sprintf("%.20q is not answered here; allowed: %s", r.Method, allow)))
 		}
 	})
+}
+
+// answer writes what an error is answered with, unless an answer has begun.
+func (a *api) answer(rt route, rec *recorder, r *http.Request, id string, err error) {
+	if err == nil {
+		return
+	}
+	p := problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		a.logger.Error("Request went wrong", "route", rt.path, "request_id", id, "err", err)
+	}
+	switch {
+	case rec.status != 0:
+	case rt.who == forWriters:
+		writeText(rec, p)
+	default:
+		writeProblem(rec, r, p)
+	}
 }
 
 // run calls h. A route that asks the books waits for its turn, within its own time limit.

@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -57,7 +58,24 @@ const (
 	Container    Dimension = "container"
 	// ContainerID groups by holder: one group per container, VM or remainder of a node.
 	ContainerID Dimension = "container_id"
+	// AnyCluster is matched by the clusters of a list, as JoinClusters writes it.
+	// Nothing is grouped by it. It keeps readers to their clusters, so an engine
+	// either knows it or refuses it as it does every unknown dimension.
+	AnyCluster Dimension = "any_cluster"
 )
+
+// JoinClusters writes a list of clusters as AnyCluster matches it.
+func JoinClusters(clusters []string) string { return strings.Join(clusters, "\x00") }
+
+// InClusters reports whether a list that JoinClusters wrote has a cluster.
+func InClusters(list, cluster string) bool {
+	for c := range strings.SplitSeq(list, "\x00") {
+		if c == cluster {
+			return true
+		}
+	}
+	return false
+}
 
 // Dimensions lists what rows can be grouped by, in the order they are documented.
 var Dimensions = []Dimension{Cluster, Node, Namespace, WorkloadKind, Workload, WorkloadType, Pod, Container, ContainerID}

@@ -32,6 +32,7 @@ Commands:
   rerate        give stored rows the prices in force, after these have changed
   dead-letter   list, retry or drop what the server of a follower refused
   demo          serve a simulated cluster from an empty temporary store
+  token new     make a token for web.tokens_file
   version       print the version
 
 Run "wattledger <command> -h" for the flags of a command.
@@ -80,6 +81,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return rerateCommand.run(ctx, args, stdout, stderr)
 	case "dead-letter":
 		return deadLetter(ctx, args, stdout, stderr)
+	case "token":
+		return tokenCommand(args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/power"
@@ -82,6 +83,12 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTasks()
 	work := &tasks{ready: ready, stopping: stopping}
+	var tokens *access.Tokens
+	if cfg.Web.TokensFile != "" {
+		if tokens, err = access.Open(cfg.Web.TokensFile, logger, reg); err != nil {
+			return fmt.Errorf("%w: web: %w", errUsage, err)
+		}
+	}
 	api := httpapi.New(cfg.API, books, classifier{rules}, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
@@ -94,6 +101,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			return rerate(ctx, books, tariff, r, tell)
 		}),
 		Version: buildVersion(),
+		Tokens:  tokens,
 	}, logger, reg)
 
 	listener, err := net.Listen("tcp", cfg.Web.ListenAddress)
@@ -130,6 +138,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	})
 	if err := lock.tell(listener.Addr()); err != nil {
 		logger.Warn("commands will not find this process by its storage path", "err", err)
+	}
+	if tokens != nil {
+		group.Go(func() error { return tokens.Run(ctx) })
 	}
 	logger.Info("listening", "address", listener.Addr().String(), "version", buildVersion())
 	if listening != nil {

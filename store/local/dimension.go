@@ -50,7 +50,7 @@ func (sp *space) value(d store.Dimension) string {
 // ofSpaces reports whether spaces know all of the dimensions.
 func ofSpaces(group []store.Dimension, match map[store.Dimension]string) bool {
 	known := func(d store.Dimension) bool {
-		return d == store.Cluster || d == store.Namespace || d == store.WorkloadType
+		return d == store.Cluster || d == store.AnyCluster || d == store.Namespace || d == store.WorkloadType
 	}
 	for d := range match {
 		if !known(d) {
@@ -67,7 +67,7 @@ func checkDimensions(group []store.Dimension, match map[store.Dimension]string) 
 		}
 	}
 	for d := range match {
-		if !slices.Contains(store.Dimensions, d) {
+		if d != store.AnyCluster && !slices.Contains(store.Dimensions, d) {
 			return fmt.Errorf("unknown dimension %q", d)
 		}
 	}
@@ -76,7 +76,24 @@ func checkDimensions(group []store.Dimension, match map[store.Dimension]string) 
 
 func matches(h *power.Holder, match map[store.Dimension]string) bool {
 	for d, v := range match {
-		if value(h, d) != v {
+		if d == store.AnyCluster {
+			if !store.InClusters(v, h.Cluster) {
+				return false
+			}
+		} else if value(h, d) != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (sp *space) matches(match map[store.Dimension]string) bool {
+	for d, v := range match {
+		if d == store.AnyCluster {
+			if !store.InClusters(v, sp.cluster) {
+				return false
+			}
+		} else if sp.value(d) != v {
 			return false
 		}
 	}

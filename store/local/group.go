@@ -210,11 +210,7 @@ func (g *grouping) place(id int) int32 {
 func (g *grouping) placeSpace(id int) int32 {
 	at := int32(-1)
 	sp := &g.dims.spaces[id]
-	ok := !(g.q.WorkloadsOnly && sp.pseudo)
-	for d, v := range g.q.Match {
-		ok = ok && sp.value(d) == v
-	}
-	if ok {
+	if !(g.q.WorkloadsOnly && sp.pseudo) && sp.matches(g.q.Match) {
 		names := make([]string, len(g.q.GroupBy))
 		for i, d := range g.q.GroupBy {
 			names[i] = sp.value(d)

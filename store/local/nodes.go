@@ -13,7 +13,7 @@ import (
 // Nodes returns the newest window of each node that ended after fromMs and by toMs.
 func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.Dimension]string) ([]power.NodeWindow, error) {
 	for d := range match {
-		if d != store.Cluster && d != store.Node {
+		if d != store.Cluster && d != store.Node && d != store.AnyCluster {
 			return nil, fmt.Errorf("nodes: nodes have no %s", d)
 		}
 	}
@@ -54,6 +54,9 @@ func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.D
 		for id, r := range newest {
 			k := sn.nodes[id]
 			if c, ok := match[store.Cluster]; ok && c != k.cluster {
+				continue
+			}
+			if list, ok := match[store.AnyCluster]; ok && !store.InClusters(list, k.cluster) {
 				continue
 			}
 			if n, ok := match[store.Node]; ok && n != k.name {

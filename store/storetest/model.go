@@ -87,6 +87,12 @@ func dimension(h *power.Holder, d store.Dimension) string {
 
 func matches(h *power.Holder, match map[store.Dimension]string) bool {
 	for d, v := range match {
+		if d == store.AnyCluster {
+			if !slices.Contains(strings.Split(v, "\x00"), h.Cluster) {
+				return false
+			}
+			continue
+		}
 		if dimension(h, d) != v {
 			return false
 		}
@@ -236,6 +242,9 @@ func (m *model) windows(fromMs, toMs int64, match map[store.Dimension]string) []
 		end := n.StartMs + int64(n.Seconds)*1000
 		k := [2]string{n.Cluster, n.Node}
 		if v, ok := match[store.Cluster]; ok && v != n.Cluster {
+			continue
+		}
+		if v, ok := match[store.AnyCluster]; ok && !slices.Contains(strings.Split(v, "\x00"), n.Cluster) {
 			continue
 		}
 		if v, ok := match[store.Node]; ok && v != n.Node {

@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		{"remainders of nodes add up", remainders},
 		{"node windows", nodeWindows},
 		{"workloads", workloads},
+		{"questions about some clusters tell nothing of others", clusters},
 		{"pages of power neither repeat nor miss a row", pages},
 		{"readers see whole batches while batches are written", readers},
 		{"batches in any order", anyOrder},
