@@ -20,6 +20,7 @@ import (
 const policy = `
 power             -
 access            strictyaml
+access/accesstest access
 state             -
 strictyaml        -
 store             power

@@ -96,8 +96,8 @@ func (a *api) authorizeAdmin(grant *access.Grant, r *http.Request) error {
 	case fromHere(r):
 		return nil
 	}
-	return a.refuse("not_local", newProblem(http.StatusForbidden, "local-only", "Answered on loopback only",
-		"without a token of scope admin this route answers on the loopback address of its own host only "+
+	return a.refuse("not_local", newProblem(http.StatusForbidden, "local-only", "Answered on its own host only",
+		"without a token of scope admin this route answers on its own host only "+
 			"(kubectl port-forward leads there); wattledger token new --scope=admin makes a token, web.tokens_file names the file it goes into"))
 }
 
@@ -133,8 +133,8 @@ func bearer(r *http.Request) (secret string, given bool) {
 	return strings.TrimSpace(secret), strings.EqualFold(scheme, "Bearer")
 }
 
-// fromHere reports whether a request was made on this machine, by somebody who meant
-// this machine: not one that a proxy here passes on for others, and not one of a
+// fromHere reports whether a request was made on this host, by somebody who meant
+// this host: not one that a proxy here passes on for others, and not one of a
 // browser that was told that some other name is 127.0.0.1.
 func fromHere(r *http.Request) bool {
 	for _, passedOn := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
@@ -142,12 +142,22 @@ func fromHere(r *http.Request) bool {
 			return false
 		}
 	}
-	return loopback(r.RemoteAddr) && (loopback(r.Host) || strings.EqualFold(hostname(r.Host), "localhost"))
+	ours := func(ip netip.Addr) bool { return ip.IsLoopback() }
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		// Who comes from the very address that was called is here as well.
+		own := addressOf(local.String())
+		ours = func(ip netip.Addr) bool { return ip.IsLoopback() || ip.IsValid() && ip == own }
+	}
+	return ours(addressOf(r.RemoteAddr)) && (ours(addressOf(r.Host)) || strings.EqualFold(hostname(r.Host), "localhost"))
 }
 
-func loopback(address string) bool {
-	ip, err := netip.ParseAddr(hostname(address))
-	return err == nil && ip.Unmap().IsLoopback()
+// addressOf returns the IP address in host:port or host, the zero one where it is none.
+func addressOf(s string) netip.Addr {
+	ip, err := netip.ParseAddr(hostname(s))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ip.Unmap()
 }
 
 func hostname(address string) string {
@@ -161,18 +171,22 @@ func hostname(address string) string {
 const maxAuditBytes = 500
 
 // audit leaves a line about what somebody did, or tried to do, to the process.
-func (a *api) audit(rt route, r *http.Request, grant *access.Grant, id string, status int) {
+func (a *api) audit(rt route, r *http.Request, grant *access.Grant, id string, status int, err error) {
 	who := grant.Name()
 	if grant == nil {
 		if status == http.StatusUnauthorized || status == http.StatusForbidden {
 			return // nobody we know; see wattledger_http_refused_total
 		}
-		who = "loopback"
+		who = "this host"
 	}
 	parameters := access.Mask(r.URL.RawQuery)
 	if len(parameters) > maxAuditBytes {
 		parameters = strings.ToValidUTF8(parameters[:maxAuditBytes], "") + "…"
 	}
-	a.logger.Info("admin action", "who", who, "remote", r.RemoteAddr, "request_id", id, "method", r.Method,
-		"route", rt.path, "path", access.Mask(r.URL.EscapedPath()), "parameters", parameters, "status", status)
+	line := []any{"who", who, "remote", r.RemoteAddr, "request_id", id, "method", r.Method,
+		"route", rt.path, "path", access.Mask(r.URL.EscapedPath()), "parameters", parameters, "status", status}
+	if err != nil {
+		line = append(line, "err", access.Mask(err.Error()))
+	}
+	a.logger.Info("admin action", line...)
 }

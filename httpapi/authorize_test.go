@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,32 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/access"
+	"github.com/wattledger/wattledger/access/accesstest"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 )
-
-// newToken returns a token and adds its entry to a tokens file.
-func newToken(file *bytes.Buffer, name, rest string) (token string) {
-	token, hash := access.New()
-	if file.Len() == 0 {
-		file.WriteString("tokens:\n")
-	}
-	fmt.Fprintf(file, "- {name: %s, sha256: %s, %s}\n", name, hash, rest)
-	return token
-}
-
-func tokensOf(t *testing.T, file *bytes.Buffer) *access.Tokens {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "tokens.yaml")
-	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := access.Open(path, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tokens
-}
 
 // everyRoute calls f with every route of the route table and a method it answers.
 func everyRoute(f func(method string, rt route)) {
@@ -64,16 +39,16 @@ var openRoutes = []string{"/", "/openapi.yaml", "/-/healthy", "/health", "/live"
 
 // Every route of the table with every kind of token: who may do what.
 func TestScopes(t *testing.T) {
-	var file bytes.Buffer
+	file := accesstest.New(t)
 	tokens := map[string]string{
-		"writer":   newToken(&file, "writer", "scopes: [write]"),
-		"reader":   newToken(&file, "reader", "scopes: [read]"),
-		"confined": newToken(&file, "confined", "scopes: [read, write], clusters: [c1]"),
-		"admin":    newToken(&file, "admin", "scopes: [admin]"),
+		"writer":   file.Token("writer", "scopes: [write]"),
+		"reader":   file.Token("reader", "scopes: [read]"),
+		"confined": file.Token("confined", "scopes: [read, write], clusters: [c1]"),
+		"admin":    file.Token("admin", "scopes: [admin]"),
 		"none":     "",
 		"unknown":  "wlt_" + strings.Repeat("x", 43),
 	}
-	list := tokensOf(t, &file)
+	list := file.Open()
 	s := serve(t, cluster(now.Add(-time.Hour), now, seed), func(_ *Config, ops *Operations) { ops.Tokens = list })
 	may := func(who string, rt route) bool {
 		switch rt.audience() {
@@ -150,11 +125,11 @@ func TestScopes(t *testing.T) {
 
 // Without an admin's token, what is for admins is for this machine only.
 func TestAdminRoutesAreLocal(t *testing.T) {
-	var file bytes.Buffer
-	newToken(&file, "reader", "scopes: [read]")
-	withoutAdmin := tokensOf(t, &file)
-	admin := newToken(&file, "admin", "scopes: [admin]")
-	withAdmin := tokensOf(t, &file)
+	file := accesstest.New(t)
+	file.Token("reader", "scopes: [read]")
+	withoutAdmin := file.Open()
+	admin := file.Token("admin", "scopes: [admin]")
+	withAdmin := file.Open()
 
 	f := func(tokens *access.Tokens, remote, host string, want int, header ...string) {
 		t.Helper()
@@ -181,7 +156,7 @@ func TestAdminRoutesAreLocal(t *testing.T) {
 				t.Errorf("%s %s from %s to %s, %d, is in the log: %q", rt.method, rt.path, remote, host, w.Code, line)
 			}
 			if want == 200 {
-				who := "who=loopback"
+				who := `who="this host"`
 				if len(header) > 0 && header[0] == "Authorization" {
 					who = "who=admin"
 				}
@@ -213,9 +188,10 @@ func TestAdminRoutesAreLocal(t *testing.T) {
 
 // A token that somebody put where it should not be is not in the log.
 func TestAuditMasksTokens(t *testing.T) {
-	var log, file bytes.Buffer
-	token := newToken(&file, "admin", "scopes: [admin]")
-	h := New(Config{}, &books{}, always{}, Operations{Tokens: tokensOf(t, &file), Reload: func(context.Context) error { return nil }},
+	file := accesstest.New(t)
+	var log bytes.Buffer
+	token := file.Token("admin", "scopes: [admin]")
+	h := New(Config{}, &books{}, always{}, Operations{Tokens: file.Open(), Reload: func(context.Context) error { return nil }},
 		slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
 	r := httptest.NewRequest("POST", "/-/reload?token="+token+"&x="+strings.Repeat("y", 2000), nil)
 	r.Header.Set("Authorization", "Bearer "+token)
@@ -255,10 +231,10 @@ func TestCrossOrigin(t *testing.T) {
 }
 
 func TestQueryRate(t *testing.T) {
-	var file bytes.Buffer
-	slow := newToken(&file, "slow", "scopes: [read], queries_per_second: 0.2")
-	free := newToken(&file, "free", "scopes: [read]")
-	tokens := tokensOf(t, &file)
+	file := accesstest.New(t)
+	slow := file.Token("slow", "scopes: [read], queries_per_second: 0.2")
+	free := file.Token("free", "scopes: [read]")
+	tokens := file.Open()
 	s := serve(t, cluster(now.Add(-time.Hour), now, seed), func(_ *Config, ops *Operations) { ops.Tokens = tokens })
 	if res, body := s.do("GET", "/power/current", "", "Authorization", "Bearer "+slow); res.StatusCode != 200 {
 		t.Fatalf("the first question: %d %s", res.StatusCode, body)
@@ -319,13 +295,13 @@ func twoTenants(from, to time.Time) *books {
 // Tenant A asks every route there is, for everything and for what is B's by
 // name, and is told nothing of B.
 func TestTenantsSeeNothingOfEachOther(t *testing.T) {
-	var file bytes.Buffer
+	file := accesstest.New(t)
 	tokens := map[string]string{
-		"one cluster":  newToken(&file, "one", "scopes: [read, write], clusters: [alpha]"),
-		"two clusters": newToken(&file, "two", "scopes: [read, write], clusters: [alpha, nothing]"),
+		"one cluster":  file.Token("one", "scopes: [read, write], clusters: [alpha]"),
+		"two clusters": file.Token("two", "scopes: [read, write], clusters: [alpha, nothing]"),
 	}
-	all := newToken(&file, "all", "scopes: [read]")
-	list := tokensOf(t, &file)
+	all := file.Token("all", "scopes: [read]")
+	list := file.Open()
 	books := twoTenants(now.Add(-4*time.Hour), now)
 	for engine, querier := range map[string]store.Querier{"local": stored(t, books), "plain": books} {
 		s := serve(t, querier, func(_ *Config, ops *Operations) {

@@ -28,6 +28,7 @@ func (a *api) serve(rt route) http.Handler {
 		rec.Header().Set("X-Request-Id", id)
 		h := rt.handler(r.Method)
 		var grant *access.Grant
+		var err error
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -41,14 +42,17 @@ func (a *api) serve(rt route) http.Handler {
 			a.metrics.requests.WithLabelValues(rt.path, methodLabel(r.Method), strconv.Itoa(rec.code())).Inc()
 			a.metrics.duration.WithLabelValues(rt.path).Observe(time.Since(began).Seconds())
 			if h != nil && rt.audience() == forAdmins {
-				a.audit(rt, r, grant, id, rec.code())
+				a.audit(rt, r, grant, id, rec.code(), err)
 			}
 		}()
 
 		switch {
 		case h != nil:
-			var err error
-			if grant, err = a.authorize(rt, r); err == nil {
+			if grant, err = a.authorize(rt, r); err != nil && r.ContentLength != 0 {
+				// The server reads a body before it lets the answer out. One
+				// that is slow must not hold up its own refusal.
+				_ = http.NewResponseController(rec).SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			} else if err == nil {
 				err = a.run(rt, h, rec, r.WithContext(access.With(r.Context(), grant)))
 			}
 			a.answer(rt, rec, r, id, err)
@@ -146,7 +150,7 @@ func methodLabel(method string) string {
 // requestID returns the caller's X-Request-Id when it is harmless, else a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
-	harmless := len(id) > 0 && len(id) <= 64
+	harmless := len(id) > 0 && len(id) <= 64 && access.Mask(id) == id
 	for _, c := range id {
 		harmless = harmless && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_' || c == '.')
 	}

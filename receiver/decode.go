@@ -99,8 +99,12 @@ type extra struct {
 // A request is the scratch space of one request, reused for others. out is good
 // until the next decode.
 type request struct {
-	body []byte // as sent
-	raw  []byte // decoded
+	reading bool   // the body, or part of it, has been read
+	body    []byte // as sent
+	raw     []byte // decoded
+
+	clusters []string // whose series are taken; nil for all
+	space    uint64   // of the keys of these clusters' senders, 0 for all
 
 	rows    []row
 	points  []point
@@ -176,6 +180,8 @@ const (
 )
 
 func (q *request) reset() {
+	q.reading = false
+	q.clusters, q.space = nil, 0
 	q.body = emptied(q.body, keepBytes)
 	q.raw = emptied(q.raw, keepBytes)
 	q.block = emptied(q.block, keepBytes)
@@ -396,6 +402,9 @@ func (d *decoder) resolve(q *request, protocol journal.Protocol, i int, horizonM
 	}
 	q.owned = d.strings.labels(q.owned[:0], labels)
 	mapping, ok := d.mapper.Map(q.owned)
+	if ok && !q.claim(&mapping) {
+		return 0, otherCluster, nil
+	}
 	q.look(protocol, mapping, ok)
 	if q.fresh == nil {
 		q.fresh = make(map[counter.Key]int32)

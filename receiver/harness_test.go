@@ -80,13 +80,13 @@ func (b *book) Apply(r *counter.Request) (o counter.Outcome) {
 	b.position = r.Position
 	names := make([]string, len(r.New))
 	for i, n := range r.New {
-		names[i] = n.Mapping.Zone
+		names[i] = n.Mapping.Holder.Cluster + n.Mapping.Zone
 		if b.maxSeries > 0 && len(b.series) >= b.maxSeries {
 			names[i] = ""
 			o.OverLimitSeries = i
 			continue
 		}
-		b.series = append(b.series, n.Mapping.Zone)
+		b.series = append(b.series, names[i])
 		b.refs[n.Key] = counter.Ref(len(b.series) + 1)
 		if n.Labels != nil {
 			b.facts = append(b.facts, n.Labels)

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
@@ -142,6 +142,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = h.take(w, r, f, q, from)
 	}
+	if err != nil && !q.reading && r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+	}
 	code := h.answer(w, f, q, err, began)
 	h.metrics.request(f, code, time.Since(began), len(q.body))
 	if from.note(f, code, &q.tally, &q.seen, err, began) {
@@ -156,6 +159,10 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 	if r.ContentLength > int64(h.limits.MaxBodyBytes) {
 		return fmt.Errorf("%w: %d bytes are over the limit max_body_bytes (%d)", errTooLarge, r.ContentLength, h.limits.MaxBodyBytes)
 	}
+	grant := access.From(r.Context())
+	if due := grant.SamplesDue(time.Now()); due > 0 {
+		return &rateError{grant.Name(), grant.SamplesPerSecond(), due}
+	}
 	if err := h.admit(); err != nil {
 		return err
 	}
@@ -165,6 +172,8 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 		return err
 	}
 	arrivalMs := time.Now().UnixMilli()
+	h.decoder.confine(q, grant.Clusters())
+	defer func() { grant.SpendSamples(time.Now(), q.tally.samples) }()
 	if err := h.decode(r.Context(), f, q, from, arrivalMs); err != nil {
 		return err
 	}
@@ -180,11 +189,18 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 	return nil
 }
 
+// drainTime is how long the body of a request that was refused unread may still
+// come. The server reads it to its end, or for 256 KiB, before it lets the answer
+// out, so that the connection can be used again; a body that is slow must not
+// hold up its own refusal.
+const drainTime = 20 * time.Millisecond
+
 // firstBodyBytes bounds what is allocated on the word of a Content-Length.
 const firstBodyBytes = 1 << 20
 
 // read puts the body into q.body.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error {
+	q.reading = true
 	connection := http.NewResponseController(w)
 	// A ResponseWriter without deadlines leaves the time limit to the server.
 	_ = connection.SetReadDeadline(time.Now().Add(h.limits.BodyTimeout))
@@ -250,6 +266,7 @@ func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, ar
 		Encoding:  f.encoding,
 		ArrivalMs: arrivalMs,
 		Sender:    from.name,
+		Clusters:  q.clusters,
 		Body:      q.body,
 	})
 	if err != nil {
@@ -309,6 +326,7 @@ func (h *Handler) Replay(ctx context.Context, from uint64) (records, samples int
 			return err
 		}
 		q.reset()
+		d.confine(q, r.Clusters)
 		if err := d.decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
 			return fmt.Errorf("record %d: %w", position, err)
 		}
@@ -363,7 +381,7 @@ func (h *Handler) answer(w http.ResponseWriter, f form, q *request, err error, n
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", http.MethodPost)
 	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", strconv.Itoa(retryAfterSeconds(f.attempt)))
+		header.Set("Retry-After", strconv.Itoa(secondsToWait(err, f.attempt)))
 		if errors.Is(err, errStopping) || errors.Is(err, errBodyRead) {
 			header.Set("Connection", "close")
 		}
@@ -397,10 +415,4 @@ func fixOf(err error) string {
 		return "; nothing was stored; send it again"
 	}
 	return ""
-}
-
-// retryAfterSeconds is short, since a blocked shard waits for it, and spread,
-// so that senders do not come back all at once.
-func retryAfterSeconds(attempt int) int {
-	return 1 + rand.IntN(2+min(max(attempt, 0), 3))
 }

@@ -26,6 +26,7 @@ const (
 	limitLabelValue
 	limitLabelSet
 	limitSeries
+	otherCluster
 	numReasons
 )
 
@@ -44,6 +45,7 @@ var reasons = [numReasons]struct{ label, text, fix string }{
 	limitLabelName:  {"limit_label_name", "limit max_label_name_bytes", "shorten the label name or raise max_label_name_bytes"},
 	limitLabelValue: {"limit_label_value", "limit max_label_value_bytes", "shorten the label value or raise max_label_value_bytes"},
 	limitLabelSet:   {"limit_label_set", "limit max_label_set_bytes", "drop labels or raise max_label_set_bytes"},
+	otherCluster:    {"cluster", "the token may not write the cluster", "set the external label cluster of the sender, or give its token the cluster"},
 	limitSeries:     {"limit_series", "limit max_series", "send fewer series or raise max_series"},
 }
 
@@ -66,6 +68,7 @@ type tally struct {
 	rejected        [numReasons]int // samples, histograms and exemplars, or 1 for a series without any
 	rejectedSeries  int             // without any sample, histogram or exemplar
 	duplicateName   string          // the first duplicate label's
+	otherCluster    string          // the first that the token may not write
 	example         string          // the first rejected series
 	exampleReason   reason
 	exampleMs       int64
@@ -124,6 +127,9 @@ func (t *tally) text(now time.Time) string {
 		b.WriteString(reasons[why].text)
 		if reason(why) == duplicateLabel {
 			fmt.Fprintf(&b, " %q", clip(t.duplicateName, 64))
+		}
+		if reason(why) == otherCluster {
+			fmt.Fprintf(&b, " %q", clip(t.otherCluster, 64))
 		}
 		fmt.Fprintf(&b, " (%d)", n)
 	}

@@ -105,7 +105,7 @@ func (d *decoder) walkV1(q *request) error {
 				r.guessed, r.n = true, 1
 				q.points = append(q.points, p)
 				q.tally.samples++
-				q.keys = append(q.keys, d.keyV1(m[:len(m)-tail]))
+				q.keys = append(q.keys, d.keyV1(q, m[:len(m)-tail]))
 			} else {
 				key, err := d.seriesV1(q, m, &r)
 				if err != nil {
@@ -129,8 +129,8 @@ func (d *decoder) walkV1(q *request) error {
 }
 
 // keyV1 is the key of a block of label fields as they stand on the wire.
-func (d *decoder) keyV1(block []byte) counter.Key {
-	h := xxh3.Hash128Seed(block, d.seedV1)
+func (d *decoder) keyV1(q *request, block []byte) counter.Key {
+	h := xxh3.Hash128Seed(block, d.seedV1^q.space)
 	return counter.Key{Hi: h.Hi, Lo: h.Lo}
 }
 
@@ -206,9 +206,9 @@ func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err e
 	}
 	q.setExtra(r, x)
 	if scattered {
-		return d.keyV1(q.block), nil
+		return d.keyV1(q, q.block), nil
 	}
-	return d.keyV1(m[blockStart:blockEnd]), nil
+	return d.keyV1(q, m[blockStart:blockEnd]), nil
 }
 
 // labelV1 reads a Label message.

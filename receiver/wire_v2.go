@@ -56,7 +56,7 @@ func (d *decoder) walkV2(q *request) error {
 				return overLimit("max_symbols", d.limits.MaxSymbols)
 			}
 			q.symbols = append(q.symbols, symbol{uint32(start), uint32(end)})
-			h := xxh3.Hash128Seed(raw[start:end], d.seedV2)
+			h := xxh3.Hash128Seed(raw[start:end], d.seedV2^q.space)
 			q.hashes = append(q.hashes, counter.Key{Hi: h.Hi, Lo: h.Lo})
 		case v2Timeseries:
 			if len(q.rows) >= d.limits.MaxSeriesPerRequest {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -60,6 +61,7 @@ func (c taskCommand) run(ctx context.Context, args []string, stdout, stderr io.W
 	to := set.String("to", "now", "End, exclusive, likewise.")
 	dry := set.Bool("dry-run", false, "Say what would come of it and change nothing.")
 	server := set.String("server", "", "URL of the service that holds the storage, with user and password if it wants them; found by --storage.path if left out.")
+	tokenFile := set.String("token-file", "", "File with a token of scope admin, for a service that wants one.")
 	cfg, err := loadFlags(c.name, set, given, args, stderr)
 	if err != nil {
 		return err
@@ -86,7 +88,7 @@ func (c taskCommand) run(ctx context.Context, args []string, stdout, stderr io.W
 		}
 	}
 	if *server != "" {
-		err = c.remote(ctx, *server, r, tell)
+		err = c.remote(ctx, *server, *tokenFile, r, tell)
 	}
 	show.end()
 	if err != nil {
@@ -109,11 +111,18 @@ func (c taskCommand) local(ctx context.Context, cfg *configs.Config, r httpapi.T
 }
 
 // remote asks the service that holds the storage.
-func (c taskCommand) remote(ctx context.Context, server string, r httpapi.TaskRange, tell func(httpapi.Event)) error {
+func (c taskCommand) remote(ctx context.Context, server, tokenFile string, r httpapi.TaskRange, tell func(httpapi.Event)) error {
 	q := url.Values{"from": {r.From.Format(time.RFC3339Nano)}, "to": {r.To.Format(time.RFC3339Nano)}, "dry_run": {fmt.Sprint(r.DryRun)}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(server, "/")+c.route+"?"+q.Encode(), nil)
 	if err != nil {
 		return fmt.Errorf("%w: --server: want a URL that begins with http:// or https://", errUsage)
+	}
+	if tokenFile != "" {
+		token, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return fmt.Errorf("%w: --token-file: %w", errUsage, err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

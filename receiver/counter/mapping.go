@@ -28,7 +28,9 @@ const (
 
 // A Mapping is what the metric table makes of one label set.
 type Mapping struct {
-	Role       Role
+	Role Role
+	// Unnamed says that the series names no cluster; the Holder's is the default.
+	Unnamed    bool
 	Holder     power.HolderKey  // of a device series: the container it names where it does, else the node
 	Attributes power.Attributes // of the holder
 	Measure    power.Measure

@@ -166,7 +166,7 @@ func (t *Table) apply(r *row, labels []power.Label) (m Mapping, ok bool) {
 	}
 	m = Mapping{Role: r.Role.value, Generation: r.Generation, Replica: firstLabel(labels, t.config.ReplicaLabels)}
 	m.Holder.Cluster = labelValue(labels, t.config.ClusterLabel)
-	if m.Holder.Cluster == "" {
+	if m.Unnamed = m.Holder.Cluster == ""; m.Unnamed {
 		m.Holder.Cluster = t.config.DefaultCluster
 	}
 	if m.Role == RoleFact {

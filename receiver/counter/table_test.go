@@ -83,6 +83,7 @@ func TestTableMapsNewGeneration(t *testing.T) {
 	f := func(text string, want Mapping) {
 		t.Helper()
 		got, ok := table.Map(series(t, text, instance, power.Label{Name: "namespace", Value: "kepler"}, power.Label{Name: "pod", Value: "kepler-x"}, power.Label{Name: "container", Value: "kepler"}))
+		want.Unnamed = !strings.Contains(text, "cluster=")
 		if !ok || got != want {
 			t.Errorf("%s:\n got %+v, %v\nwant %+v", text, got, ok, want)
 		}
@@ -126,7 +127,7 @@ func TestTableMapsLegacy(t *testing.T) {
 		t.Helper()
 		got, ok := table.Map(series(t, text, instance))
 		want.MicrojoulesPerUnit, want.Generation = 1e6, KeplerLegacy
-		want.Holder.Cluster, want.Holder.Node = "default", instance.Value
+		want.Holder.Cluster, want.Holder.Node, want.Unnamed = "default", instance.Value, true
 		if !ok || got != want {
 			t.Errorf("%s:\n got %+v, %v\nwant %+v", text, got, ok, want)
 		}

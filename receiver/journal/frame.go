@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // A frame is what one log record holds: a header of fixed size, the sender, the
 // body. All numbers are little endian.
 //
-//	0      kind: 1 record, 2 segment header
+//	0      kind: 1 record, 2 segment header, 3 record of some clusters
 //	1      protocol
 //	2      encoding
 //	3      zero
@@ -19,7 +20,8 @@ import (
 //	20:28  arrival, Unix milliseconds
 //	28:32  length of the whole frame
 //	32:34  length of the sender
-//	34:    sender, body
+//	34:    sender; of kind 3 the length of the clusters in 2 bytes and the
+//	       clusters, joined by zero bytes; body
 //
 // The log has a checksum per fragment, not per record, and takes a page of zeros
 // for padding, so a lost page in the middle of a record passes its checks. The
@@ -29,11 +31,13 @@ import (
 // a group and lose its beginning; nothing of that group was acknowledged unless a
 // later frame says so.
 const (
-	kindRecord  = 1
-	kindSegment = 2
+	kindRecord   = 1
+	kindSegment  = 2
+	kindConfined = 3
 
 	frameHeaderBytes = 34
 	maxSenderBytes   = math.MaxUint16
+	maxClustersBytes = math.MaxUint16
 )
 
 // errShort says that a frame lacks bytes: pages of it were lost.
@@ -55,17 +59,27 @@ func appendFrame(b []byte, r *Record) ([]byte, error) {
 	if len(r.Sender) > maxSenderBytes {
 		return b, fmt.Errorf("sender of %d bytes exceeds %d", len(r.Sender), maxSenderBytes)
 	}
-	size := int64(frameHeaderBytes) + int64(len(r.Sender)) + int64(len(r.Body))
+	kind, clusters := byte(kindRecord), []byte(nil)
+	if r.Clusters != nil {
+		joined := strings.Join(r.Clusters, "\x00")
+		if len(joined) > maxClustersBytes {
+			return b, fmt.Errorf("clusters of %d bytes exceed %d", len(joined), maxClustersBytes)
+		}
+		kind = kindConfined
+		clusters = append(binary.LittleEndian.AppendUint16(nil, uint16(len(joined))), joined...)
+	}
+	size := int64(frameHeaderBytes) + int64(len(r.Sender)) + int64(len(clusters)) + int64(len(r.Body))
 	if size > math.MaxUint32 {
 		return b, fmt.Errorf("body of %d bytes: %w", len(r.Body), ErrTooLarge)
 	}
-	b = append(b, kindRecord, byte(r.Protocol), byte(r.Encoding), 0)
+	b = append(b, kind, byte(r.Protocol), byte(r.Encoding), 0)
 	b = binary.LittleEndian.AppendUint64(b, 0)
 	b = binary.LittleEndian.AppendUint64(b, 0)
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.ArrivalMs))
 	b = binary.LittleEndian.AppendUint32(b, uint32(size))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(r.Sender)))
 	b = append(b, r.Sender...)
+	b = append(b, clusters...)
 	return append(b, r.Body...), nil
 }
 
@@ -91,7 +105,7 @@ func (f *frame) decode(b []byte) error {
 	if len(b) < frameHeaderBytes {
 		return errShort
 	}
-	if b[0] != kindRecord && b[0] != kindSegment {
+	if b[0] < kindRecord || b[0] > kindConfined {
 		return fmt.Errorf("unknown frame kind %d: written by a newer version?", b[0])
 	}
 	size := int64(binary.LittleEndian.Uint32(b[28:]))
@@ -122,9 +136,24 @@ func (f *frame) decode(b []byte) error {
 	if s := b[frameHeaderBytes:sender]; f.rec.Sender != string(s) {
 		f.rec.Sender = string(s)
 	}
-	f.rec.Body = b[sender:]
+	f.rec.Clusters, f.rec.Body = nil, b[sender:]
+	if f.kind != kindConfined {
+		return nil
+	}
+	if len(f.rec.Body) < 2 {
+		return errors.New("frame ends before its clusters")
+	}
+	end := 2 + int(binary.LittleEndian.Uint16(f.rec.Body))
+	if end > len(f.rec.Body) {
+		return errors.New("frame ends before its clusters do")
+	}
+	f.rec.Clusters = strings.Split(string(f.rec.Body[2:end]), "\x00")
+	f.rec.Body = f.rec.Body[end:]
 	return nil
 }
+
+// record reports whether f holds a record.
+func (f *frame) record() bool { return f.kind == kindRecord || f.kind == kindConfined }
 
 func checkProtocol(p Protocol, e Encoding) error {
 	if p != V1 && p != V2 {

@@ -19,7 +19,7 @@ func TestFrame(t *testing.T) {
 		if err := got.decode(b); err != nil {
 			t.Fatal(err)
 		}
-		if got.kind != kindRecord || got.position != 9e18 || got.durable != 7 || !reflect.DeepEqual(got.rec, *r) {
+		if !got.record() || got.position != 9e18 || got.durable != 7 || !reflect.DeepEqual(got.rec, *r) {
 			t.Errorf("frame of %+v decodes to %+v", r, got)
 		}
 		for n := range b {
@@ -30,6 +30,21 @@ func TestFrame(t *testing.T) {
 	}
 	f(&Record{Protocol: V1, Encoding: Snappy, ArrivalMs: -1, Body: []byte{}})
 	f(&Record{Protocol: V2, Encoding: Zstd, ArrivalMs: 1 << 60, Sender: "10.0.0.1 프로메테우스", Body: []byte("body")})
+	f(&Record{Protocol: V1, Encoding: Snappy, Sender: "s", Clusters: []string{"a", "b c", ""}, Body: []byte("body")})
+	f(&Record{Protocol: V1, Encoding: Snappy, Clusters: []string{"a"}, Body: []byte{}})
+
+	if _, err := appendFrame(nil, &Record{Protocol: V1, Encoding: Snappy, Clusters: []string{string(make([]byte, 1<<16))}}); err == nil {
+		t.Error("clusters that do not fit were taken")
+	}
+	b, err := appendFrame(nil, &Record{Protocol: V1, Encoding: Snappy, Clusters: []string{"abc"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place(b, 2, 1)
+	b[frameHeaderBytes] = 4
+	if err := new(frame).decode(b); err == nil {
+		t.Error("clusters that end after their frame were taken")
+	}
 }
 
 // The decoder takes any bytes without harm, and what it takes it writes the same.
@@ -41,6 +56,13 @@ func FuzzRecord(f *testing.F) {
 	place(b, 12, 11)
 	f.Add(b)
 	f.Add(b[:40])
+	confined := record(3, 50)
+	confined.Clusters = []string{"a", "b"}
+	if b, err = appendFrame(nil, confined); err != nil {
+		f.Fatal(err)
+	}
+	place(b, 12, 11)
+	f.Add(b)
 	f.Add(segmentFrame(17))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -33,7 +33,10 @@ type Record struct {
 	Encoding  Encoding
 	ArrivalMs int64 // Unix milliseconds
 	Sender    string
-	Body      []byte
+	// Clusters are the only ones whose series are taken from Body; nil for all.
+	// Whoever reads the record again must leave out the same series.
+	Clusters []string
+	Body     []byte
 }
 
 // Errors a journal answers with, tested with errors.Is.

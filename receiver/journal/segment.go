@@ -54,7 +54,7 @@ func scan(name string, fn func(f *frame) error) (s segment, damage, err error) {
 			s.base, s.last = f.position, f.position-1
 		case s.base == 0:
 			return s, errors.New("no segment header"), nil
-		case f.kind != kindRecord || f.position != s.last+1:
+		case !f.record() || f.position != s.last+1:
 			return s, fmt.Errorf("position %d, want %d", f.position, s.last+1), nil
 		default:
 			if err := fn(&f); err != nil {
@@ -236,7 +236,7 @@ func (j *Local) recordAfter(name string, off int64, durable uint64) (int64, erro
 	found := int64(-1)
 	salvage(data, off, func(off int64, record []byte) bool {
 		var f frame
-		if f.decode(record) == nil && f.kind == kindRecord && f.durable >= durable {
+		if f.decode(record) == nil && f.record() && f.durable >= durable {
 			found = off
 		}
 		return found < 0
