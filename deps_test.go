@@ -31,6 +31,8 @@ receiver          access power receiver/journal receiver/counter
 transform         power state strictyaml store
 httpapi           access power store transform
 client            power
+backfill          -
+backfill/promtest -
 configs           access power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
 store/influx_test store/local
