@@ -61,6 +61,10 @@ type Web struct {
 	ListenAddress string `yaml:"listen_address"`
 	ConfigFile    string `yaml:"config_file"`
 	TokensFile    string `yaml:"tokens_file"`
+	// What has an address of its own is not served at ListenAddress.
+	IngestListenAddress     string `yaml:"ingest_listen_address"`
+	OperationsListenAddress string `yaml:"operations_listen_address"`
+	MaxConnections          int    `yaml:"max_connections"` // of each address
 }
 
 // Log says what is logged and how.
@@ -246,8 +250,11 @@ func (c *Config) Check() error {
 	return err
 }
 
-// check looks into the files that say who may do what.
+// check looks into the files that say who may do what as well.
 func (w *Web) check() error {
+	if w.MaxConnections <= 0 {
+		return fmt.Errorf("max_connections must be above 0, not %d", w.MaxConnections)
+	}
 	if w.TokensFile == "" {
 		return nil
 	}

@@ -414,3 +414,36 @@ func onlyOf(b *books, cluster string) *books {
 	}
 	return only
 }
+
+// Every route belongs to a part, and a part serves its own routes only.
+func TestParts(t *testing.T) {
+	h := New(Config{Pprof: true}, &books{}, always{}, Operations{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	for _, part := range []Part{PartIngest, PartQueries, PartOperations} {
+		routes := h.Of(part)
+		everyRoute(func(method string, rt route) {
+			if strings.HasPrefix(rt.path, "/debug/pprof/") && rt.path != "/debug/pprof/" {
+				return
+			}
+			// PUT is answered nowhere: 405 where the route is served, 404 elsewhere.
+			w := httptest.NewRecorder()
+			routes.ServeHTTP(w, httptest.NewRequest("PUT", strings.ReplaceAll(rt.path, "{workload_id}", "x"), nil))
+			if served := w.Code == http.StatusMethodNotAllowed; served != (rt.part()&part != 0) || !served && w.Code != http.StatusNotFound {
+				t.Errorf("part %d, %s: %d", part, rt.path, w.Code)
+			}
+		})
+	}
+	f := func(path string, want Part) {
+		t.Helper()
+		for _, rt := range h.api.routes() {
+			if rt.path == path && rt.part() != want {
+				t.Errorf("%s is of part %d, want %d", path, rt.part(), want)
+			}
+		}
+	}
+	f("/api/v1/push", PartIngest)
+	f("/cost/hourly", PartQueries)
+	f("/", PartQueries)
+	f("/-/reload", PartOperations)
+	f("/metrics", PartOperations)
+	f("/ready", PartIngest|PartQueries|PartOperations)
+}

@@ -105,8 +105,17 @@ type api struct {
 	crossOrigin *http.CrossOriginProtection
 }
 
-// New returns the handler of every route. It starts nothing.
-func New(cfg Config, books store.Querier, classifier Classifier, ops Operations, logger *slog.Logger, reg prometheus.Registerer) http.Handler {
+// Handlers are the routes.
+type Handlers struct {
+	http.Handler // every route
+	api          *api
+}
+
+// Of returns the routes of some parts.
+func (h Handlers) Of(parts Part) http.Handler { return h.api.router(parts) }
+
+// New returns the routes. It starts nothing.
+func New(cfg Config, books store.Querier, classifier Classifier, ops Operations, logger *slog.Logger, reg prometheus.Registerer) Handlers {
 	cfg = cfg.withDefaults()
 	a := &api{
 		cfg:         cfg,
@@ -119,5 +128,5 @@ func New(cfg Config, books store.Querier, classifier Classifier, ops Operations,
 		slots:       make(chan struct{}, cfg.MaxQueries),
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
-	return a.router()
+	return Handlers{a.router(PartIngest | PartQueries | PartOperations), a}
 }

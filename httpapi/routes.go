@@ -68,7 +68,33 @@ func (a *api) routes() []route {
 	return rs
 }
 
-func (a *api) router() http.Handler {
+// A Part is a share of the routes that may have a listener of its own.
+type Part uint8
+
+const (
+	PartIngest     Part = 1 << iota // remote write
+	PartQueries                     // the books, and the page
+	PartOperations                  // the process: metrics, debugging, administration
+)
+
+// part returns the parts a route belongs to. Health, readiness and the
+// description belong to all.
+func (rt route) part() Part {
+	switch rt.audience() {
+	case forWriters:
+		return PartIngest
+	case forReaders:
+		return PartQueries
+	case forAll:
+		if rt.path == "/" {
+			return PartQueries
+		}
+		return PartIngest | PartQueries | PartOperations
+	}
+	return PartOperations
+}
+
+func (a *api) router(parts Part) http.Handler {
 	m := mux.NewRouter()
 	// A path is matched as it was sent: an escaped slash in a workload's id is
 	// part of the id, and nothing is redirected.
@@ -76,6 +102,9 @@ func (a *api) router() http.Handler {
 	m.SkipClean(true)
 	var paths []string
 	for _, rt := range a.routes() {
+		if rt.part()&parts == 0 {
+			continue
+		}
 		if rt.prefix {
 			m.PathPrefix(rt.path).Handler(a.serve(rt))
 			continue

@@ -105,6 +105,10 @@ func (a *api) run(rt route, h handler, w http.ResponseWriter, r *http.Request) e
 		}
 	}
 	defer func() { <-a.slots }()
+	// A client that does not read must not keep its answer in memory for ever.
+	connection := http.NewResponseController(w)
+	_ = connection.SetWriteDeadline(time.Now().Add(a.cfg.QueryTimeout + time.Minute))
+	defer func() { _ = connection.SetWriteDeadline(time.Time{}) }()
 	return h(w, r.WithContext(ctx))
 }
 

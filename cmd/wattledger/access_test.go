@@ -54,10 +54,7 @@ func with(token string, b body) body {
 
 func startWith(t *testing.T, home, config string) *process {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(home, "wattledger.yaml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := startProcess(home, nil, "--config.file=wattledger.yaml", "--storage.path=data", "--web.listen-address=127.0.0.1:0", "--log.level=debug")
+	p, err := startProcess(home, nil, "--config.file="+configFile(t, config), "--storage.path=data", "--web.listen-address=127.0.0.1:0", "--log.level=debug")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,4 +286,13 @@ func named(t *testing.T, b body, cluster string) body {
 	}
 	b.content = snappy.Encode(nil, raw)
 	return b
+}
+
+func configFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "wattledger.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wattledger/wattledger/access"
@@ -104,17 +102,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		Tokens:  tokens,
 	}, logger, reg)
 
-	listener, err := net.Listen("tcp", cfg.Web.ListenAddress)
+	ports, err := openFronts(&cfg.Web, api, logger)
 	if err != nil {
-		return fmt.Errorf("%w: web.listen-address: %w", errUsage, err)
-	}
-	server := &http.Server{
-		Handler:           api,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		return err
 	}
 	if cfg.Transform.Cost.Model == transform.SeedModel {
 		p := tariff.Flat()
@@ -129,22 +119,22 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	group, ctx := errgroup.WithContext(ctx)
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	group.Go(func() error {
-		err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &cfg.Web.ConfigFile}, logger)
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
-	})
-	if err := lock.tell(listener.Addr()); err != nil {
+	for _, p := range ports {
+		group.Go(func() error { return p.serve(&cfg.Web, logger) })
+	}
+	if err := lock.tell(ports.of("operations_listen_address")); err != nil {
 		logger.Warn("commands will not find this process by its storage path", "err", err)
 	}
 	if tokens != nil {
 		group.Go(func() error { return tokens.Run(ctx) })
 	}
-	logger.Info("listening", "address", listener.Addr().String(), "version", buildVersion())
+	main := ports[0].listener.Addr().String()
+	logger.Info("listening", "address", main, "version", buildVersion())
+	for _, p := range ports[1:] {
+		logger.Info("listening as well", "address", p.listener.Addr().String(), "by", "web."+p.name)
+	}
 	if listening != nil {
-		listening(listener.Addr().String())
+		listening(main)
 	}
 	group.Go(func() error {
 		if err := replay(ctx, flush, ingest, books, logger); err != nil {
@@ -165,7 +155,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		stopTasks()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		err := errors.Join(ingest.Stop(stop), server.Shutdown(stop))
+		err := errors.Join(ingest.Stop(stop), ports.shutdown(stop))
 		stopBackground()
 		return err
 	})
