@@ -32,7 +32,10 @@ type Delivery struct {
 	CommitMs       int64       // of the newest entry, Unix milliseconds
 	Windows        []WindowRow // windows that were written or restated
 	Hours          []WindowRow // hours that closed or were restated
-	Resync         bool        // stored rows sent again after the follower lost its place
+	// Spaces is all that was used in the starts of Hours, by cluster, namespace and
+	// type of workload, as Querier.Sum tells it. Only for followers that want it.
+	Spaces []Row
+	Resync bool // stored rows sent again after the follower lost its place
 }
 
 // A Follower is an engine fed from the local one. Write returns nil only when

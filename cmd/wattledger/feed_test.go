@@ -88,11 +88,11 @@ func TestFeed(t *testing.T) {
 	var windows []store.WindowRow
 	steps := 0
 	for next := span.FromMs; next < span.ToMs; steps++ {
-		list, _, to, err := f.Stored(ctx, "redis", next)
+		rows, to, err := f.Stored(ctx, "redis", next)
 		if err != nil || to <= next {
 			t.Fatalf("stored from %d to %d: %v", next, to, err)
 		}
-		windows, next = append(windows, list...), to
+		windows, next = append(windows, rows.Windows...), to
 	}
 	if total(windows) != 112 {
 		t.Errorf("stored rows of a day hold %d J: %+v", total(windows), windows)

@@ -32,9 +32,9 @@ type Feed interface {
 	// Span tells what there is to send again, and up to which entry it holds:
 	// later ones are delivered as usual.
 	Span(ctx context.Context, follower string) (Span, error)
-	// Stored returns the rows that start at fromMs or up to some time after,
-	// and where the next begin.
-	Stored(ctx context.Context, follower string, fromMs int64) (windows, hours []store.WindowRow, nextMs int64, err error)
+	// Stored returns the rows that start at fromMs or up to some time after, as
+	// the rows of a delivery, and where the next begin.
+	Stored(ctx context.Context, follower string, fromMs int64) (rows store.Delivery, nextMs int64, err error)
 }
 
 // A Place is where a follower is in the outbox.
@@ -245,9 +245,11 @@ func (w *Worker) sendStored(ctx context.Context) error {
 		d := store.Delivery{FromSeq: span.Seq, ToSeq: span.Seq, CommitMs: span.CommitMs, Resync: true}
 		at := next
 		if last = at >= span.ToMs; !last {
-			if d.Windows, d.Hours, next, err = w.feed.Stored(ctx, name, at); err != nil {
+			rows, after, err := w.feed.Stored(ctx, name, at)
+			if err != nil {
 				return err
 			}
+			d.Windows, d.Hours, d.Spaces, next = rows.Windows, rows.Hours, rows.Spaces, after
 			if next <= at {
 				return fmt.Errorf("stored rows from %d: the next begin at %d", at, next)
 			}

@@ -67,13 +67,13 @@ func (o *outbox) Span(context.Context, string) (Span, error) {
 }
 
 // Stored has a row to a millisecond, two to a stretch.
-func (o *outbox) Stored(_ context.Context, _ string, from int64) (windows, hours []store.WindowRow, next int64, err error) {
+func (o *outbox) Stored(_ context.Context, _ string, from int64) (rows store.Delivery, next int64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for r := from + 1; r <= min(from+2, int64(o.newest)); r++ {
-		windows = append(windows, store.WindowRow{Revision: uint64(r)})
+		rows.Windows = append(rows.Windows, store.WindowRow{Revision: uint64(r)})
 	}
-	return windows, nil, from + 2, nil
+	return rows, from + 2, nil
 }
 
 func (o *outbox) add(n uint64) {

@@ -77,9 +77,23 @@ func (b *books) feed() {
 		if d.Hours, err = b.local.Hours(b.Context(), entries); err != nil {
 			b.Fatal(err)
 		}
+		d.Spaces = spacesOf(b, b.local, d.Hours)
 		write(b, b.follower, d)
 		b.seq = d.ToSeq
 	}
+}
+
+// spacesOf returns the sums by namespace of the hours that rows are of.
+func spacesOf(t testing.TB, q store.Querier, rows []store.WindowRow) (list []store.Row) {
+	t.Helper()
+	for _, start := range hoursOf(store.Delivery{Hours: rows}) {
+		part, err := q.Sum(t.Context(), store.Query{FromMs: start, ToMs: start + hourMs, StepMs: hourMs, GroupBy: spaces})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, part...)
+	}
+	return list
 }
 
 // lines are rows in an order and form that can be compared. Holders are told
@@ -143,6 +157,11 @@ func (b *books) compareSome(from, to int64) {
 	b.Helper()
 	for _, step := range []int64{0, minuteMs, hourMs} {
 		b.compare(store.Query{FromMs: from, ToMs: to, StepMs: step, GroupBy: held})
+	}
+	for _, step := range []int64{0, hourMs, dayMs} {
+		for _, group := range [][]store.Dimension{spaces, {store.Namespace}} {
+			b.compare(store.Query{FromMs: from, ToMs: to, StepMs: step, GroupBy: group})
+		}
 	}
 }
 
@@ -226,6 +245,21 @@ func TestBooks(t *testing.T) {
 	b.feed()
 	b.compareSome(day0, day0+4*hourMs)
 
+	t.Log("two hours get another price")
+	batch = store.Batch{}
+	for m := int64(0); m < 120; m++ {
+		for i, h := range list {
+			if (m+int64(i))%7 != 0 || m%60 == 7 {
+				batch.Charges = append(batch.Charges, charge(h, day0+m*minuteMs, m*1000+int64(i), &night, minutes+2))
+			}
+		}
+	}
+	batch.Charges = append(batch.Charges, charge(list[2], day0+33*minuteMs, 77, &night, minutes+2))
+	batch.Holders = append(batch.Holders, &moved) // charges describe it as it was
+	b.append(batch)
+	b.feed()
+	b.compareSome(day0, day0+4*hourMs)
+
 	t.Log("everything again changes nothing")
 	points := func() string {
 		return values(t, b.querier.cfg, b.querier.cfg.Bucket, "SELECT count(energy_uj) FROM energy") +
@@ -266,6 +300,8 @@ func TestSeveralPricesInAnHour(t *testing.T) {
 		energy power.Energy
 		cost   power.Cost
 	}
+	// By namespace even the rows are the same: each price has its own.
+	b.compare(store.Query{FromMs: day0, ToMs: day0 + 2*hourMs, StepMs: hourMs, GroupBy: spaces})
 	sums := func(q store.Querier, ask store.Query) map[string]total {
 		rows, err := q.Sum(t.Context(), ask)
 		if err != nil {

@@ -92,6 +92,7 @@ func (f *Follower) Write(ctx context.Context, d store.Delivery) error {
 }
 
 func (f *Follower) write(ctx context.Context, d store.Delivery) error {
+	f.batch.buf, f.batch.ends = f.batch.buf[:0], f.batch.ends[:0] // an error may have left something
 	if !f.ready {
 		if err := f.prepare(ctx); err != nil {
 			return err
@@ -103,13 +104,12 @@ func (f *Follower) write(ctx context.Context, d store.Delivery) error {
 	if err := f.rows(ctx, f.cfg.hourly(), f.hours, d, d.Hours); err != nil {
 		return err
 	}
+	if err := f.writeSpaces(ctx, d); err != nil {
+		return err
+	}
 	// Only now that an hour's rows are there may questions be answered from them.
-	last := int64(-1)
-	for i := range d.Hours {
-		if start := d.Hours[i].StartMs; start != last {
-			f.batch.add(closedLine(f.batch.buf, start))
-			last = start
-		}
+	for _, start := range hoursOf(d) {
+		f.batch.add(closedLine(f.batch.buf, start))
 	}
 	// And last of all the place: what comes before it is there.
 	if !d.Resync || len(d.Windows)+len(d.Hours) == 0 {
@@ -156,6 +156,14 @@ type batch struct {
 func (b *batch) add(buf []byte) {
 	b.buf = buf
 	b.ends = append(b.ends, len(buf))
+}
+
+// flushFull sends the batch of hours if it is as large as one may be.
+func (f *Follower) flushFull(ctx context.Context, d store.Delivery) error {
+	if len(f.batch.ends) < f.cfg.BatchLines {
+		return nil
+	}
+	return f.flush(ctx, f.cfg.hourly(), f.hours, d)
 }
 
 // flush sends the batch and empties it, whatever comes of it: after an error

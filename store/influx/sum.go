@@ -64,7 +64,12 @@ func (s *sum) run(ctx context.Context) error {
 	if err := s.read(ctx, s.q.cfg.Bucket, from, first); err != nil {
 		return err
 	}
-	if err := s.read(ctx, s.q.cfg.hourly(), first, last); err != nil {
+	if ofSpaces(s.ask) {
+		err = s.readSpaces(ctx, first, last)
+	} else {
+		err = s.read(ctx, s.q.cfg.hourly(), first, last)
+	}
+	if err != nil {
 		return err
 	}
 	return s.read(ctx, s.q.cfg.Bucket, last, to)
