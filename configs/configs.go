@@ -78,6 +78,7 @@ type Storage struct {
 	Path             string        `yaml:"path"`
 	FlushInterval    time.Duration `yaml:"flush_interval"`
 	SnapshotInterval time.Duration `yaml:"snapshot_interval"`
+	InspectInterval  time.Duration `yaml:"inspect_interval"` // 0: never
 }
 
 // Kepler says what is known of the Prometheus that sends.
@@ -202,6 +203,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("storage.flush_interval %v: must be above 0 and at most 1m", c.Storage.FlushInterval)
 	case c.Storage.SnapshotInterval < c.Storage.FlushInterval:
 		return fmt.Errorf("storage.snapshot_interval %v: must not be shorter than flush_interval", c.Storage.SnapshotInterval)
+	case c.Storage.InspectInterval < 0:
+		return fmt.Errorf("storage.inspect_interval %v: must not be below 0", c.Storage.InspectInterval)
 	case c.Kepler.Interval < time.Second || c.Kepler.Interval > 10*time.Minute:
 		return fmt.Errorf("kepler.interval %v: must be from 1s to 10m", c.Kepler.Interval)
 	}

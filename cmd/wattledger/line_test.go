@@ -30,7 +30,18 @@ const patience = 30 * time.Second
 
 // The test binary is also the program: called wattledger, it is main.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"wattledger": main})
+	testscript.Main(tidy{m}, map[string]func(){"wattledger": main})
+}
+
+// tidy removes what tests have in common when they have ended.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	if err := os.RemoveAll(madeUsed); err != nil && code == 0 {
+		code = 1
+	}
+	return code
 }
 
 // underRace says whether the race detector is built in.

@@ -31,6 +31,7 @@ Commands:
   check-config  say what the configuration means, or what is wrong with it
   rerate        give stored rows the prices in force, after these have changed
   dead-letter   list, retry or drop what the server of a follower refused
+  verify        check every byte of a storage path, also beside a running server
   demo          serve a simulated cluster from an empty temporary store
   token new     make a token for web.tokens_file
   version       print the version
@@ -83,6 +84,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return deadLetter(ctx, args, stdout, stderr)
 	case "token":
 		return tokenCommand(args, stdout, stderr)
+	case "verify":
+		return verify(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil

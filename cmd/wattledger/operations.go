@@ -25,6 +25,7 @@ import (
 type readiness struct {
 	replayed  atomic.Bool
 	following *followers
+	storage   *inspector
 }
 
 func (r *readiness) set() { r.replayed.Store(true) }
@@ -34,7 +35,7 @@ func (r *readiness) checks(context.Context) []httpapi.Check {
 	if !c.OK {
 		c.Detail = "replaying the journal"
 	}
-	return append([]httpapi.Check{c}, r.following.checks()...)
+	return append(append([]httpapi.Check{c}, r.following.checks()...), r.storage.checks()...)
 }
 
 // A classifier answers POST /profile/classify with the rules in force.

@@ -77,7 +77,8 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	ready := &readiness{following: following}
+	inspect := newInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
+	ready := &readiness{following: following, storage: inspect}
 	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTasks()
 	work := &tasks{ready: ready, stopping: stopping}
@@ -147,6 +148,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		ready.set()
 		group.Go(func() error { return books.Run(background) })
 		group.Go(func() error { return following.run(background) })
+		group.Go(func() error { return inspect.run(background) })
 		return flush.Run(background)
 	})
 	group.Go(func() error {

@@ -26,6 +26,7 @@ import (
 //	get status path     ask it; the answer is in the file "answer"
 //	until path text...  ask until the answer holds the texts, in the file "answer"
 //	logged text         the program's log holds the text
+//	flip file offset    flip a bit of the byte
 //	sql file statement  run a statement on a database
 func TestStories(t *testing.T) {
 	captured, err := filepath.Abs(filepath.Join("testdata", "captured"))
@@ -42,7 +43,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": start, "sigkill": sigkill, "sigterm": sigterm, "exits": exits,
-			"post": postFile, "get": getPath, "until": until, "logged": logged, "sql": runSQL,
+			"post": postFile, "get": getPath, "until": until, "logged": logged, "sql": runSQL, "flip": flip,
 		},
 	})
 }
@@ -162,6 +163,16 @@ func logged(ts *testscript.TestScript, neg bool, args []string) {
 	if strings.Contains(p.log(), args[0]) == neg {
 		ts.Fatalf("the log:\n%s", p.log())
 	}
+}
+
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, len(args) == 2, "flip file offset")
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data[at] ^= 4
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
 
 func runSQL(ts *testscript.TestScript, neg bool, args []string) {

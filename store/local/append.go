@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -29,6 +30,18 @@ var (
 func upsertInto(table string, rows int) string {
 	return "INSERT INTO " + table + " VALUES (?, ?, ?)" + strings.Repeat(", (?, ?, ?)", rows-1) +
 		" ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, data = excluded.data WHERE excluded.revision >= revision"
+}
+
+// close lets go of the statements: SQLite empties and removes its log only when
+// the last connection closes without any.
+func (in *inserts) close() error {
+	var errs []error
+	for _, st := range []*sql.Stmt{in.one, in.many, in.nodes} {
+		if st != nil {
+			errs = append(errs, st.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Append makes a batch durable; see store.Appender.
@@ -80,6 +93,9 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 				return nil, fmt.Errorf("price: %w", err)
 			}
 			rows = append(rows, chargeRow(c, id, price))
+		}
+		for id := range st.first {
+			s.next.holderSeq = max(s.next.holderSeq, int64(id))
 		}
 		nodes := make([]nodeRow, 0, len(b.Nodes))
 		for i := range b.Nodes {
@@ -299,7 +315,7 @@ func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]spa
 		}
 	}
 	for _, sp := range add {
-		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours VALUES (?, ?)", sp.from, sp.to); err != nil {
+		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", sp.from, sp.to); err != nil {
 			return nil, err
 		}
 	}

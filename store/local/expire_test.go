@@ -101,7 +101,7 @@ func TestRetention(t *testing.T) {
 	if got := ask(hourMs)[10]; len(got) != 1 || got[0].Energy[power.CPU] != total[10] {
 		t.Errorf("after a holder came back: %+v, want %d µJ", got, total[10])
 	}
-	if problems, err := Verify(t.Context(), s.path); err != nil || len(problems) > 0 {
-		t.Errorf("verify: %v, %v", problems, err)
+	if found, err := Verify(t.Context(), s.path, false); err != nil || len(found.Problems) > 0 {
+		t.Errorf("verify: %v, %v", found.Problems, err)
 	}
 }

@@ -110,9 +110,9 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	problems, err := Verify(t.Context(), path)
-	if err != nil || len(problems) > 0 {
-		t.Errorf("verify: %v, %v", problems, err)
+	found, err := Verify(t.Context(), path, false)
+	if err != nil || len(found.Problems) > 0 {
+		t.Errorf("verify: %v, %v", found.Problems, err)
 	}
 }
 
@@ -215,12 +215,14 @@ func TestMigrate(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	broken := append(slices.Clone(migrations), migration{99, "CREATE TABLE added (x); CREATE TABLE added (x)"})
-	if _, err := open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), broken); err == nil || !strings.Contains(err.Error(), "migrate to schema 99") {
+	newest := migrations[len(migrations)-1].version
+	next := newest + 1
+	broken := append(slices.Clone(migrations), migration{next, "CREATE TABLE added (x); CREATE TABLE added (x)"})
+	if _, err := open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), broken); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("migrate to schema %d", next)) {
 		t.Fatalf("a migration that fails: %v", err)
 	}
-	next := append(slices.Clone(migrations), migration{99, "CREATE TABLE added (x)"})
-	s, err = open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), next)
+	added := append(slices.Clone(migrations), migration{next, "CREATE TABLE added (x)"})
+	s, err = open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), added)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +235,7 @@ func TestMigrate(t *testing.T) {
 	if _, err := Open(path, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()); !errors.Is(err, store.ErrNewerSchema) {
 		t.Errorf("the version before opened it: %v", err)
 	}
-	backup := openTest(t, fmt.Sprintf("%s.schema%d.bak", path, migrations[len(migrations)-1].version), DefaultConfig())
+	backup := openTest(t, fmt.Sprintf("%s.schema%d.bak", path, newest), DefaultConfig())
 	if p, err := backup.Position(t.Context()); p != 1 || err != nil {
 		t.Errorf("the backup is at %d, %v; want 1", p, err)
 	}
@@ -264,9 +266,9 @@ func TestFlippedBits(t *testing.T) {
 			}
 		}
 		set(bad)
-		problems, err := Verify(t.Context(), path)
-		if err != nil || len(problems) != 1 || problems[0].Table != table || problems[0].Key != key {
-			t.Errorf("%s with a flipped bit: %v, %v", table, problems, err)
+		found, err := Verify(t.Context(), path, false)
+		if err != nil || len(found.Problems) != 1 || found.Problems[0].Table != table || found.Problems[0].Key != fmt.Sprint(key) {
+			t.Errorf("%s with a flipped bit: %v, %v", table, found.Problems, err)
 		}
 		step, group := int64(60_000), []store.Dimension{store.Workload}
 		if table != "minutes" && table != "sealed" {
@@ -280,7 +282,7 @@ func TestFlippedBits(t *testing.T) {
 		}
 		set(data)
 	}
-	if problems, err := Verify(t.Context(), path); err != nil || len(problems) > 0 {
-		t.Errorf("verify of good books: %v, %v", problems, err)
+	if found, err := Verify(t.Context(), path, false); err != nil || len(found.Problems) > 0 {
+		t.Errorf("verify of good books: %v, %v", found.Problems, err)
 	}
 }

@@ -54,9 +54,13 @@ type Follower struct {
 
 // postEntry adds an entry to the running transaction.
 func (s *Store) postEntry(ctx context.Context, kind EntryKind, data []byte) error {
-	_, err := s.w.ExecContext(ctx,
+	res, err := s.w.ExecContext(ctx,
 		"INSERT INTO outbox (commit_ms, kind, data) SELECT max(?, coalesce((SELECT commit_ms FROM outbox ORDER BY seq DESC LIMIT 1), 0)), ?, ?",
 		time.Now().UnixMilli(), int(kind), data)
+	if err != nil {
+		return err
+	}
+	s.next.outboxSeq, err = res.LastInsertId()
 	return err
 }
 
@@ -64,16 +68,15 @@ func (s *Store) postHour(ctx context.Context, hour int64) error {
 	return s.postEntry(ctx, HourClosed, binary.AppendUvarint(nil, uint64(hour)))
 }
 
+var sumOfOutbox = tableOf("outbox").sumOf("")
+
 // Next returns up to limit entries after seq, in order, none if there are none
 // yet. ErrLostPlace means that some are gone.
 func (s *Store) Next(ctx context.Context, after uint64, limit int) ([]Entry, error) {
 	var list []Entry
 	err := s.read(ctx, func(sn *snapshot) error {
-		newest, err := newestEntry(ctx, sn)
-		if err != nil {
-			return err
-		}
-		rows, err := sn.QueryContext(ctx, "SELECT seq, commit_ms, kind, data FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", int64(after), limit)
+		newest := uint64(sn.outboxSeq)
+		rows, err := sn.QueryContext(ctx, "SELECT seq, commit_ms, kind, data, sum IS "+sumOfOutbox+" FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", int64(after), limit)
 		if err != nil {
 			return err
 		}
@@ -81,10 +84,15 @@ func (s *Store) Next(ctx context.Context, after uint64, limit int) ([]Entry, err
 		for rows.Next() {
 			var e Entry
 			var data sql.RawBytes
-			if err := rows.Scan(&e.Seq, &e.CommitMs, &e.Kind, &data); err != nil {
+			var whole bool
+			if err := rows.Scan(&e.Seq, &e.CommitMs, &e.Kind, &data, &whole); err != nil {
 				return err
 			}
-			if err := e.decode(data); err != nil {
+			err := e.decode(data)
+			if !whole {
+				err = store.ErrCorrupt
+			}
+			if err != nil {
 				return fmt.Errorf("outbox entry %d: %w", e.Seq, err)
 			}
 			list = append(list, e)
@@ -101,20 +109,6 @@ func (s *Store) Next(ctx context.Context, after uint64, limit int) ([]Entry, err
 		return nil, fmt.Errorf("next entries: %w", err)
 	}
 	return list, nil
-}
-
-// newestEntry returns the number of the newest entry there ever was.
-func newestEntry(ctx context.Context, w querier) (uint64, error) {
-	rows, err := w.QueryContext(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'")
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var seq int64
-	if rows.Next() {
-		err = rows.Scan(&seq)
-	}
-	return uint64(seq), errors.Join(err, rows.Err())
 }
 
 func (e *Entry) decode(b []byte) error {
@@ -187,10 +181,7 @@ func (s *Store) Ack(ctx context.Context, follower string, seq uint64) error {
 func (s *Store) Followers(ctx context.Context) ([]Follower, error) {
 	var list []Follower
 	err := s.read(ctx, func(sn *snapshot) error {
-		newest, err := newestEntry(ctx, sn)
-		if err != nil {
-			return err
-		}
+		newest := uint64(sn.outboxSeq)
 		rows, err := sn.QueryContext(ctx, "SELECT name, seq FROM followers ORDER BY name")
 		if err != nil {
 			return err

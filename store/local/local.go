@@ -71,6 +71,8 @@ type horizons struct {
 	hoursFrom    int64 // hours before are gone
 	newest       int64 // start of the newest row
 	oldest       int64 // start of the oldest row there ever was; not written, holders know
+	holderSeq    int64 // the newest holder id and outbox entry there ever were; SQLite
+	outboxSeq    int64 // keeps them too, but without a checksum
 }
 
 type lifetime struct{ first, last int64 } // Unix seconds
@@ -94,6 +96,12 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	}
 	if err := examine(path, ms[len(ms)-1].version); err != nil {
 		return nil, err
+	}
+	if torn, err := examineDeeper(path); err != nil {
+		return nil, fmt.Errorf("open %w", err)
+	} else if torn != nil {
+		logger.Warn("the database's log ends in a commit that was not finished, or that is damaged; without it the books are at an earlier record",
+			"file", path+"-wal", "offset", torn.off, "reason", torn.text)
 	}
 	s := &Store{
 		path: path, cfg: cfg, log: logger,
@@ -145,6 +153,16 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 
 // load reads what the store keeps in memory.
 func (s *Store) load(ctx context.Context) error {
+	for _, t := range checkedTables {
+		if t.name == "outbox" { // as large as it may be, and checked when it is read
+			continue
+		}
+		if err := t.check(ctx, s.w, func(key any) error {
+			return fmt.Errorf("row %v of %s does not fit its checksum: %w", key, t.name, store.ErrCorrupt)
+		}); err != nil {
+			return err
+		}
+	}
 	var err error
 	if s.interns, err = loadInterns(ctx, s.w); err != nil {
 		return err
@@ -222,7 +240,7 @@ func (s *Store) load(ctx context.Context) error {
 		if len(s.last) > 0 {
 			place = newFollower
 		}
-		if _, err := s.w.ExecContext(ctx, "INSERT OR IGNORE INTO followers VALUES (?, ?)", name, place); err != nil {
+		if _, err := s.w.ExecContext(ctx, "INSERT OR IGNORE INTO followers (name, seq) VALUES (?, ?)", name, place); err != nil {
 			return err
 		}
 	}
@@ -252,6 +270,10 @@ func readHorizons(ctx context.Context, w querier) (h horizons, err error) {
 			h.hoursFrom = v
 		case "newest":
 			h.newest = v
+		case "holder_seq":
+			h.holderSeq = v
+		case "outbox_seq":
+			h.outboxSeq = v
 		}
 	}
 	return h, rows.Err()
@@ -268,6 +290,8 @@ func (s *Store) writeHorizons(ctx context.Context) error {
 		{"minutes_from", s.at.minutesFrom, s.next.minutesFrom},
 		{"hours_from", s.at.hoursFrom, s.next.hoursFrom},
 		{"newest", s.at.newest, s.next.newest},
+		{"holder_seq", s.at.holderSeq, s.next.holderSeq},
+		{"outbox_seq", s.at.outboxSeq, s.next.outboxSeq},
 	} {
 		if v.old == v.new {
 			continue
@@ -378,7 +402,7 @@ func (s *Store) Close() error {
 		errs = append(errs, s.readers.Close())
 	}
 	if s.w != nil {
-		errs = append(errs, s.w.Close())
+		errs = append(errs, s.insert.close(), s.w.Close())
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())

@@ -2,7 +2,9 @@ package local
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -116,7 +118,23 @@ func TestAppendWhileSealing(t *testing.T) {
 			}
 		}
 	}
-	if problems, err := Verify(t.Context(), s.path); err != nil || len(problems) > 0 {
-		t.Errorf("verify: %v, %v", problems, err)
+	if found, err := Verify(t.Context(), s.path, false); err != nil || len(found.Problems) > 0 {
+		t.Errorf("verify: %v, %v", found.Problems, err)
+	}
+}
+
+// A stop leaves one file, which can be copied alone.
+func TestCloseLeavesOneFile(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(filepath.Join(dir, "books.db"), DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Append(t.Context(), batchN(1)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 || files[0].Name() != "books.db" {
+		t.Errorf("%v, %v", files, err)
 	}
 }

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/wattledger/wattledger/power"
@@ -194,7 +195,7 @@ func (s *Store) restateNodes(ctx context.Context, rows []nodeRow) error {
 		var have []nodeRow
 		if data != nil {
 			if have, err = readNodeRows(key, data); err != nil {
-				return err
+				return fmt.Errorf("row %d of sealed_nodes: %w", key, err)
 			}
 		}
 		changed := false

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
@@ -33,7 +34,7 @@ func (s *Store) restate(ctx context.Context, rows []row) (changed []row, err err
 		var have []row
 		if data != nil {
 			if have, err = reader.read(key, data); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("row %d of sealed: %w", key, err)
 			}
 		}
 		have, news := merge(slices.Clone(have), byPlace[p])
@@ -88,7 +89,7 @@ func (s *Store) replaceSums(ctx context.Context, key int64, list []sums) error {
 	if data != nil {
 		var reader sumsReader
 		if all, err = reader.read(key, data); err != nil {
-			return err
+			return fmt.Errorf("row %d of hours: %w", key, err)
 		}
 	}
 	all = slices.DeleteFunc(all, func(h sums) bool {

@@ -126,7 +126,10 @@ CREATE TABLE dead_letters (
 	at_ms    INTEGER NOT NULL,
 	UNIQUE (follower, bucket, key)
 );
-`}}
+`}, {3, `
+INSERT INTO state SELECT 'holder_seq', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'holders';
+INSERT INTO state SELECT 'outbox_seq', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox';
+` + checksums()}}
 
 // dsn returns the data source name of a database file with pragmas.
 func dsn(path, mode string, pragmas ...string) string {
@@ -146,7 +149,7 @@ func examine(path string, newest int) error {
 		return err
 	}
 	defer f.Close()
-	var head [100]byte
+	var head [headerBytes]byte
 	n, err := io.ReadFull(f, head[:])
 	switch {
 	case err == io.EOF:
@@ -164,6 +167,37 @@ func examine(path string, newest int) error {
 		return fmt.Errorf("open %s: %w: schema %d, this version knows %d", path, store.ErrNewerSchema, version, newest)
 	}
 	return nil
+}
+
+// examineDeeper refuses a file whose header or log is damaged where SQLite would
+// go on without a word. Nobody may have it open. torn is the end of a log that
+// an interrupted write left, if there is one: nothing that was durable.
+func examineDeeper(path string) (torn *damage, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head := make([]byte, headerBytes)
+	if _, err := io.ReadFull(f, head); err == io.EOF {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if at, text := checkHeader(head); text != "" {
+		return nil, fmt.Errorf("%s is %s: %w", path, &damage{off: at, text: text}, store.ErrCorrupt)
+	}
+	_, d, err := checkWAL(path + "-wal")
+	if err != nil {
+		return nil, err
+	}
+	if d != nil && !d.torn {
+		return nil, fmt.Errorf("%s-wal is %s: %w", path, d, store.ErrCorrupt)
+	}
+	return d, nil
 }
 
 // migrate brings the database to the newest of ms, after saving a copy of it

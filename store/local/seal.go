@@ -398,7 +398,7 @@ func (s *Store) mend(ctx context.Context) error {
 			list := slices.Clone(s.stale[1:])
 			list = slices.DeleteFunc(list, func(x span) bool { return x == sp })
 			if rest.from < rest.to {
-				if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours VALUES (?, ?)", rest.from, rest.to); err != nil {
+				if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", rest.from, rest.to); err != nil {
 					return nil, err
 				}
 				list = append(list, rest)

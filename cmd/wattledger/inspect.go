@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/wattledger/wattledger/httpapi"
+)
+
+// findingsLogged bounds the log lines of one inspection.
+const findingsLogged = 20
+
+// An inspector verifies the storage path of a running server, at once and then
+// again and again. A start reads only what it needs, and a disk forgets in
+// silence: without this, damage to an old hour would show when somebody asks
+// for it.
+type inspector struct {
+	path     string
+	every    time.Duration // 0: never
+	logger   *slog.Logger
+	findings atomic.Int64
+
+	found   prometheus.Gauge
+	seconds prometheus.Gauge
+	last    prometheus.Gauge
+}
+
+func newInspector(path string, every time.Duration, logger *slog.Logger, reg prometheus.Registerer) *inspector {
+	f := promauto.With(reg)
+	return &inspector{
+		path: path, every: every, logger: logger,
+		found: f.NewGauge(prometheus.GaugeOpts{
+			Name: "wattledger_storage_findings", Help: "Damaged places the last inspection of the storage path found; wattledger verify names them."}),
+		seconds: f.NewGauge(prometheus.GaugeOpts{
+			Name: "wattledger_storage_inspection_seconds", Help: "How long the last inspection of the storage path took."}),
+		last: f.NewGauge(prometheus.GaugeOpts{
+			Name: "wattledger_storage_inspection_timestamp_seconds", Help: "When the last inspection of the storage path ended; 0 before the first."}),
+	}
+}
+
+// run inspects until ctx ends.
+func (i *inspector) run(ctx context.Context) error {
+	if i.every == 0 {
+		return nil
+	}
+	tick := time.NewTicker(i.every)
+	defer tick.Stop()
+	for {
+		i.inspect(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (i *inspector) inspect(ctx context.Context) {
+	began := time.Now()
+	v, err := verifyStorage(ctx, i.path, true)
+	if err != nil {
+		if ctx.Err() == nil {
+			i.logger.Error("storage could not be inspected", "err", err)
+		}
+		return
+	}
+	findings := v.findings(i.path)
+	for _, f := range findings[:min(len(findings), findingsLogged)] {
+		i.logger.Error("storage is damaged; stop, and run wattledger repair", "finding", f)
+	}
+	i.findings.Store(int64(len(findings)))
+	i.found.Set(float64(len(findings)))
+	i.seconds.Set(time.Since(began).Seconds())
+	i.last.SetToCurrentTime()
+}
+
+// checks says in /-/ready that there is damage. It is no reason to take no samples.
+func (i *inspector) checks() []httpapi.Check {
+	n := i.findings.Load()
+	if n == 0 {
+		return nil
+	}
+	return []httpapi.Check{{Name: "storage", OK: true, Detail: fmt.Sprintf("%d damaged places; wattledger verify names them, wattledger repair keeps what is good", n)}}
+}

@@ -1,0 +1,116 @@
+package local
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"strings"
+
+	"modernc.org/sqlite"
+)
+
+// A checked table has a checksum of each row in its column sum. Triggers keep
+// it, so that no statement can forget to, and refuse to change a row that does
+// not fit its checksum: the damage would be signed. Tables of blobs are not
+// among them; their checksums are part of the blobs.
+type checkedTable struct {
+	name    string
+	key     string // names a row
+	columns string // what the checksum is of, key included where it says anything
+}
+
+var checkedTables = []checkedTable{
+	{"state", "name", "name, value"},
+	{"prices", "id", "id, model, currency, electricity_per_kwh, overhead, carbon_factor, carbon_kg_per_kwh, carbon_per_kg"},
+	{"nodes", "id", "id, cluster, name"},
+	{"workloads", "id", "id, cluster, namespace, kind, name"},
+	{"spaces", "id", "id, cluster, namespace, workload_type, pseudo"},
+	{"holders", "id", "id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last"},
+	{"stale_hours", "rowid", "from_s, to_s"},
+	{"outbox", "seq", "seq, commit_ms, kind, data"},
+	{"followers", "name", "name, seq"},
+	{"dead_letters", "id", "id, follower, bucket, key, line, reason, from_seq, to_seq, at_ms"},
+}
+
+func tableOf(name string) checkedTable {
+	return checkedTables[slices.IndexFunc(checkedTables, func(t checkedTable) bool { return t.name == name })]
+}
+
+func init() {
+	sqlite.MustRegisterDeterministicScalarFunction("row_sum", -1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		return rowChecksum(args), nil
+	})
+}
+
+// rowChecksum is the CRC-32C of values with their types and lengths: a text
+// that became a blob is as wrong as another text.
+func rowChecksum(values []driver.Value) int64 {
+	sum := uint32(0)
+	var head [9]byte
+	add := func(kind byte, n uint64) {
+		head[0] = kind
+		binary.LittleEndian.PutUint64(head[1:], n)
+		sum = crc32.Update(sum, castagnoli, head[:])
+	}
+	for _, v := range values {
+		switch v := v.(type) {
+		case int64:
+			add('i', uint64(v))
+		case float64:
+			add('f', math.Float64bits(v))
+		case string:
+			add('t', uint64(len(v)))
+			sum = crc32.Update(sum, castagnoli, []byte(v))
+		case []byte:
+			add('b', uint64(len(v)))
+			sum = crc32.Update(sum, castagnoli, v)
+		default:
+			add('n', 0)
+		}
+	}
+	return int64(sum)
+}
+
+// sumOf is the SQL of the checksum a row should have. The columns are those of
+// before, "new." or "old." in a trigger.
+func (t checkedTable) sumOf(before string) string {
+	return "row_sum('" + t.name + "', " + before + strings.ReplaceAll(t.columns, ", ", ", "+before) + ")"
+}
+
+// checksums is the SQL that gives every checked table its checksums.
+func checksums() string {
+	var b strings.Builder
+	for _, t := range checkedTables {
+		set := fmt.Sprintf("UPDATE %s SET sum = %s WHERE %s = new.%s", t.name, t.sumOf("new."), t.key, t.key)
+		fmt.Fprintf(&b, `ALTER TABLE %[1]s ADD COLUMN sum INTEGER;
+UPDATE %[1]s SET sum = %[2]s;
+CREATE TRIGGER %[1]s_added AFTER INSERT ON %[1]s BEGIN %[3]s; END;
+CREATE TRIGGER %[1]s_changes BEFORE UPDATE OF %[5]s ON %[1]s WHEN old.sum IS NOT %[4]s BEGIN SELECT RAISE(ABORT, 'row of %[1]s is damaged'); END;
+CREATE TRIGGER %[1]s_changed AFTER UPDATE OF %[5]s ON %[1]s BEGIN %[3]s; END;
+`, t.name, t.sumOf(""), set, t.sumOf("old."), t.columns)
+	}
+	return b.String()
+}
+
+// check calls f with the key of every row that does not fit its checksum.
+func (t checkedTable) check(ctx context.Context, w querier, f func(key any) error) error {
+	rows, err := w.QueryContext(ctx, "SELECT "+t.key+" FROM "+t.name+" WHERE sum IS NOT "+t.sumOf(""))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key any
+		if err := rows.Scan(&key); err != nil {
+			return err
+		}
+		if err := f(key); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
