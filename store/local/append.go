@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -30,18 +29,6 @@ var (
 func upsertInto(table string, rows int) string {
 	return "INSERT INTO " + table + " VALUES (?, ?, ?)" + strings.Repeat(", (?, ?, ?)", rows-1) +
 		" ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, data = excluded.data WHERE excluded.revision >= revision"
-}
-
-// close lets go of the statements: SQLite empties and removes its log only when
-// the last connection closes without any.
-func (in *inserts) close() error {
-	var errs []error
-	for _, st := range []*sql.Stmt{in.one, in.many, in.nodes} {
-		if st != nil {
-			errs = append(errs, st.Close())
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Append makes a batch durable; see store.Appender.

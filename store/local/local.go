@@ -402,7 +402,7 @@ func (s *Store) Close() error {
 		errs = append(errs, s.readers.Close())
 	}
 	if s.w != nil {
-		errs = append(errs, s.insert.close(), s.w.Close())
+		errs = append(errs, s.w.Close())
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"database/sql"
+	"errors"
 )
 
 // A writer is the connection that writes. It keeps the statements that it has
@@ -15,6 +16,16 @@ type writer struct {
 }
 
 func newWriter(c *sql.Conn) *writer { return &writer{Conn: c, prepared: map[string]*sql.Stmt{}} }
+
+// Close lets go of the statements first: SQLite empties and removes its log only
+// when the last connection closes without any.
+func (w *writer) Close() error {
+	var errs []error
+	for _, st := range w.prepared {
+		errs = append(errs, st.Close())
+	}
+	return errors.Join(append(errs, w.Conn.Close())...)
+}
 
 func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	if len(args) == 0 {
