@@ -81,9 +81,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			}
 			rows = append(rows, chargeRow(c, id, price))
 		}
-		for id := range st.first {
-			s.next.holderSeq = max(s.next.holderSeq, int64(id))
-		}
+		s.next.holderSeq = st.holderSeq
 		nodes := make([]nodeRow, 0, len(b.Nodes))
 		for i := range b.Nodes {
 			n := &b.Nodes[i]

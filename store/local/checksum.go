@@ -16,7 +16,8 @@ import (
 // A checked table has a checksum of each row in its column sum. Triggers keep
 // it, so that no statement can forget to, and refuse to change a row that does
 // not fit its checksum: the damage would be signed. Tables of blobs are not
-// among them; their checksums are part of the blobs.
+// among them; their checksums are part of the blobs. Holders are added with theirs:
+// they are many, and a trigger doubles what one costs.
 type checkedTable struct {
 	name    string
 	key     string // names a row
@@ -35,6 +36,8 @@ var checkedTables = []checkedTable{
 	{"followers", "name", "name, seq"},
 	{"dead_letters", "id", "id, follower, bucket, key, line, reason, from_seq, to_seq, at_ms"},
 }
+
+var holdersTable = tableOf("holders")
 
 func tableOf(name string) checkedTable {
 	return checkedTables[slices.IndexFunc(checkedTables, func(t checkedTable) bool { return t.name == name })]
@@ -75,6 +78,16 @@ func rowChecksum(values []driver.Value) int64 {
 	return int64(sum)
 }
 
+// sum returns the checksum of a row from the values of its columns.
+func (t checkedTable) sum(values ...any) int64 {
+	all := make([]driver.Value, 0, 16)
+	all = append(all, t.name)
+	for _, v := range values {
+		all = append(all, v)
+	}
+	return rowChecksum(all)
+}
+
 // sumOf is the SQL of the checksum a row should have. The columns are those of
 // before, "new." or "old." in a trigger.
 func (t checkedTable) sumOf(before string) string {
@@ -88,7 +101,7 @@ func checksums() string {
 		set := fmt.Sprintf("UPDATE %s SET sum = %s WHERE %s = new.%s", t.name, t.sumOf("new."), t.key, t.key)
 		fmt.Fprintf(&b, `ALTER TABLE %[1]s ADD COLUMN sum INTEGER;
 UPDATE %[1]s SET sum = %[2]s;
-CREATE TRIGGER %[1]s_added AFTER INSERT ON %[1]s BEGIN %[3]s; END;
+CREATE TRIGGER %[1]s_added AFTER INSERT ON %[1]s WHEN new.sum IS NULL BEGIN %[3]s; END;
 CREATE TRIGGER %[1]s_changes BEFORE UPDATE OF %[5]s ON %[1]s WHEN old.sum IS NOT %[4]s BEGIN SELECT RAISE(ABORT, 'row of %[1]s is damaged'); END;
 CREATE TRIGGER %[1]s_changed AFTER UPDATE OF %[5]s ON %[1]s BEGIN %[3]s; END;
 `, t.name, t.sumOf(""), set, t.sumOf("old."), t.columns)

@@ -59,6 +59,7 @@ type interns struct {
 	spaceIDs    map[space]int32
 	priceIDs    map[power.Price]int32
 	pricePtr    map[*power.Price]int32 // cleared when it grows: prices are few, pointers need not be
+	holderSeq   int64                  // id of the newest holder there ever was
 }
 
 func loadInterns(ctx context.Context, w *writer) (*interns, error) {
@@ -173,6 +174,7 @@ type stage struct {
 	spaces    map[space]int32
 	prices    map[power.Price]int32
 	pointers  map[*power.Holder]int32
+	holderSeq int64 // id of the newest holder there ever was
 }
 
 func (in *interns) stage(w *writer) *stage {
@@ -180,7 +182,7 @@ func (in *interns) stage(w *writer) *stage {
 		in: in, w: w,
 		holders: map[power.HolderKey]*holder{}, old: map[int32]*holder{}, first: map[int32]int64{},
 		nodes: map[nodeKey]int32{}, workloads: map[power.Workload]int32{}, spaces: map[space]int32{},
-		prices: map[power.Price]int32{}, pointers: map[*power.Holder]int32{},
+		prices: map[power.Price]int32{}, pointers: map[*power.Holder]int32{}, holderSeq: in.holderSeq,
 	}
 }
 
@@ -268,9 +270,14 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 	}
 	next := &holder{Holder: h, node: node, space: spaceID}
 	if known == nil {
-		next.id, err = st.insert(ctx, `INSERT INTO holders (node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			node, int(h.Kind), h.ID, workload, h.Inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, start, start)
+		st.holderSeq++
+		inferred := int64(0)
+		if h.Inferred {
+			inferred = 1
+		}
+		row := []any{st.holderSeq, int64(node), int64(h.Kind), h.ID, int64(workload), inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, start, start}
+		next.id, err = st.insert(ctx, "INSERT INTO holders (id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last, sum)"+
+			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", append(row, holdersTable.sum(row...))...)
 		st.first[next.id] = start
 	} else {
 		next.id = known.id
@@ -311,6 +318,7 @@ func (st *stage) apply() {
 		in.priceIDs[p] = id
 		in.prices = put(in.prices, id, p)
 	}
+	in.holderSeq = st.holderSeq
 	maps.Copy(in.workloadIDs, st.workloads)
 	if len(st.old) > 0 {
 		in.holders = slices.Clone(in.holders)

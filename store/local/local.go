@@ -171,7 +171,7 @@ func (s *Store) load(ctx context.Context) error {
 	if s.at, err = readHorizons(ctx, s.w); err != nil {
 		return err
 	}
-	s.at.oldest = math.MaxInt64
+	s.interns.holderSeq, s.at.oldest = s.at.holderSeq, math.MaxInt64
 	if s.stale, err = readStale(ctx, s.w); err != nil {
 		return err
 	}
