@@ -84,7 +84,9 @@ func (c *Cache) Load(r io.Reader, head func(c *state.Codec), beside func(shard i
 		if err := part.Err(); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
+		c.mu.Lock()
 		c.mapped += len(s.accounts) - len(s.freeAccounts)
+		c.mu.Unlock()
 	}
 	return in.Err()
 }

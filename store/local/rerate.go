@@ -267,7 +267,7 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 			}
 		}
 		stale := span{hour, hour + hourSeconds}
-		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours VALUES (?, ?)", stale.from, stale.to); err != nil {
+		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", stale.from, stale.to); err != nil {
 			return nil, err
 		}
 		r.rows += changed
