@@ -52,6 +52,7 @@ type Config struct {
 	Transform  transform.Config    `yaml:"transform"`
 	Store      local.Config        `yaml:"store"`
 	API        httpapi.Config      `yaml:"api"`
+	Query      Query               `yaml:"query"`
 	InfluxDB   influx.Config       `yaml:"influxdb"`
 	Redis      redis.Config        `yaml:"redis"`
 }
@@ -79,6 +80,11 @@ type Storage struct {
 	FlushInterval    time.Duration `yaml:"flush_interval"`
 	SnapshotInterval time.Duration `yaml:"snapshot_interval"`
 	InspectInterval  time.Duration `yaml:"inspect_interval"` // 0: never
+}
+
+// Query says who answers questions.
+type Query struct {
+	Engine string `yaml:"engine"` // local or influx
 }
 
 // Kepler says what is known of the Prometheus that sends.
@@ -235,6 +241,12 @@ func (c *Config) Check() error {
 		if parsed, err := url.Parse(u.value); err != nil || !slices.Contains(u.schemes, parsed.Scheme) {
 			return fmt.Errorf("%s: want a URL that begins with %s://", u.key, strings.Join(u.schemes, ":// or "))
 		}
+	}
+	switch {
+	case c.Query.Engine != "local" && c.Query.Engine != "influx":
+		return fmt.Errorf("query.engine %q: allowed are local, influx", c.Query.Engine)
+	case c.Query.Engine == "influx" && c.InfluxDB.URL == "":
+		return errors.New("query.engine influx: influxdb.url is not set")
 	}
 	if c.InfluxDB.URL != "" {
 		if err := c.InfluxDB.Check(); err != nil {

@@ -170,6 +170,8 @@ func TestLoadErrors(t *testing.T) {
 	f("redis: {url: 'http://x'}", "redis.url: want a URL that begins with redis://")
 	f("redis: {url: 'redis://x', prefix: 'a{b'}", "redis.prefix")
 	f("redis: {url: 'redis://x', charges_retention: 1m}", "redis.charges_retention")
+	f("query: {engine: duckdb}", `query.engine "duckdb": allowed are local, influx`)
+	f("query: {engine: influx}", "query.engine influx: influxdb.url is not set")
 	f("influxdb: {url: 'http://x', batch_lines: 0}", "influxdb.batch_lines")
 	f("influxdb: {url: 'http://x', minutes_retention: 5m}", "influxdb.minutes_retention")
 	f("influxdb: {url: 'http://x', create_buckets: maybe}", `influxdb.create_buckets: "maybe" is not true or false`)

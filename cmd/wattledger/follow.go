@@ -37,7 +37,8 @@ type followers struct {
 	workers []*follow.Worker
 	names   []string
 	close   []func() error
-	letters func() (int, error) // how many lines InfluxDB refused for good; nil without one
+	influx  *follow.Worker      // nil without one
+	letters func() (int, error) // how many lines InfluxDB refused for good
 }
 
 func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, reg prometheus.Registerer) (*followers, error) {
@@ -64,7 +65,8 @@ func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, 
 		})
 		f.close = append(f.close, func() error { engine.Close(); return nil })
 		feed := &feed{books: books, windows: least(c.MinutesRetention, cfg.Store.MinutesRetention), hours: least(c.HoursRetention, cfg.Store.HoursRetention), spaces: true}
-		f.add(follow.New(follow.Config{Setting: "influxdb.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger), engine.Name())
+		f.influx = follow.New(follow.Config{Setting: "influxdb.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger)
+		f.add(f.influx, engine.Name())
 	}
 	if rc := cfg.Redis; rc.URL != "" {
 		goredis.SetLogger(redisLog{logger})
@@ -112,7 +114,7 @@ func (f *followers) run(ctx context.Context) error {
 func (f *followers) checks() (list []httpapi.Check) {
 	for i, w := range f.workers {
 		text, warning := w.Detail()
-		if f.letters != nil && f.names[i] == "influxdb" {
+		if w == f.influx {
 			if n, err := f.letters(); err != nil {
 				text, warning = text+"; "+err.Error(), true
 			} else if n > 0 {
@@ -125,6 +127,16 @@ func (f *followers) checks() (list []httpapi.Check) {
 		list = append(list, httpapi.Check{Name: f.names[i], OK: true, Detail: text})
 	}
 	return list
+}
+
+// influxIsCurrent reports whether InfluxDB has all that the books have, but for
+// the last moments. What it refused it does not have.
+func (f *followers) influxIsCurrent() bool {
+	if !f.influx.Current() {
+		return false
+	}
+	n, err := f.letters()
+	return err == nil && n == 0
 }
 
 // redisLog takes what the client library says of its connections; what matters

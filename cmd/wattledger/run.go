@@ -77,6 +77,10 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
+	querier, err := newEngine(cfg, books, following, reg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
 	inspect := newInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
 	ready := &readiness{following: following, storage: inspect}
 	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
@@ -88,7 +92,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			return fmt.Errorf("%w: web: %w", errUsage, err)
 		}
 	}
-	api := httpapi.New(cfg.API, books, classifier{rules}, httpapi.Operations{
+	api := httpapi.New(cfg.API, querier, classifier{rules}, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
 		Quarantine: quarantine{cache},

@@ -99,6 +99,7 @@ type Worker struct {
 	outage outage // guarded by mu
 	place  Place  // guarded by mu
 	busy   bool   // guarded by mu: stored rows are being sent again
+	looked bool   // guarded by mu: there was nothing to write, or what there was is written
 }
 
 // An outage is a run of errors.

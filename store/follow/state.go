@@ -34,6 +34,7 @@ func (w *Worker) failed(err error) {
 func (w *Worker) recovered() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.looked = true
 	if w.outage.since.IsZero() {
 		return
 	}
@@ -63,6 +64,17 @@ func (w *Worker) measure(ctx context.Context) (Place, error) {
 			"behind_entries", p.Lag, "behind_seconds", seconds, "outbox_used_percent", int(p.Used*100))
 	}
 	return p, nil
+}
+
+// Current reports whether the backend has what the books have, but for the last
+// moments: a minute at most.
+func (w *Worker) Current() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.looked || w.busy || !w.outage.since.IsZero() {
+		return false
+	}
+	return w.place.Lag == 0 || time.Since(time.UnixMilli(w.place.OldestMs)) < time.Minute
 }
 
 func (w *Worker) setBusy(busy bool) {

@@ -16,8 +16,8 @@ var held = []store.Dimension{store.Cluster, store.Node, store.Namespace, store.W
 
 // A Querier answers sums of energy by cluster, node, namespace and workload from
 // InfluxDB. What InfluxDB does not hold, the engine that it follows answers:
-// pods and containers, the identity of nodes, what is known of workloads, and
-// power profiles.
+// pods and containers, workloads in hours that were used at several prices, the
+// identity of nodes, what is known of workloads, and power profiles.
 type Querier struct {
 	store.Querier // for the rest
 	cfg           Config
@@ -38,6 +38,9 @@ func NewQuerier(cfg Config, rest store.Querier) (*Querier, error) {
 	return &Querier{Querier: rest, cfg: cfg, influxql: influxql{cfg, client}}, nil
 }
 
+// errSeveralPrices says that some rows do not tell what was used at which price.
+var errSeveralPrices = errors.New("rows of several prices")
+
 var errOverflow = errors.New("a sum does not fit into 64 bits of microjoules")
 
 const (
@@ -51,6 +54,21 @@ const (
 	maxRows = 1_000_000
 )
 
+// within reports whether a question asks for nothing but some dimensions.
+func within(dims []store.Dimension, ask store.Query) bool {
+	for _, d := range ask.GroupBy {
+		if !slices.Contains(dims, d) {
+			return false
+		}
+	}
+	for d := range ask.Match {
+		if !slices.Contains(dims, d) {
+			return false
+		}
+	}
+	return true
+}
+
 // Sum answers with the same integers as the engine that InfluxDB follows, as
 // far as InfluxDB has been fed. Whole hours that are closed are read from the
 // hourly bucket if the steps are hours or longer, the rest from windows.
@@ -58,21 +76,18 @@ const (
 // Row.Holders is exact for steps of an hour and for the remainders of nodes;
 // otherwise it is the most there were of each workload at one time.
 func (q *Querier) Sum(ctx context.Context, ask store.Query) ([]store.Row, error) {
-	for _, d := range ask.GroupBy {
-		if !slices.Contains(held, d) {
-			return q.Querier.Sum(ctx, ask)
-		}
-	}
-	for d := range ask.Match {
-		if !slices.Contains(held, d) {
-			return q.Querier.Sum(ctx, ask)
-		}
+	if !within(held, ask) {
+		return q.Querier.Sum(ctx, ask)
 	}
 	if ask.StepMs < 0 || ask.FromMs > ask.ToMs {
 		return nil, fmt.Errorf("influxdb: sum: from %d to %d by %d is not a range", ask.FromMs, ask.ToMs, ask.StepMs)
 	}
 	s := newSum(q, ask)
-	if err := s.run(ctx); err != nil {
+	err := s.run(ctx)
+	if errors.Is(err, errSeveralPrices) {
+		return q.Querier.Sum(ctx, ask)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("influxdb: sum: %w", err)
 	}
 	return s.finish(), nil

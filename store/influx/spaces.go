@@ -132,22 +132,6 @@ func spaceLine(b []byte, prefix string, r *store.Row, holders int) []byte {
 	return append(b, '\n')
 }
 
-// ofSpaces reports whether a question asks for nothing that sums by namespace
-// do not tell.
-func ofSpaces(ask store.Query) bool {
-	for _, d := range ask.GroupBy {
-		if !slices.Contains(spaces, d) {
-			return false
-		}
-	}
-	for d := range ask.Match {
-		if !slices.Contains(spaces, d) {
-			return false
-		}
-	}
-	return true
-}
-
 // readSpaces adds what the sums of whole hours have of [fromMs, toMs). Raw
 // points are asked for and added up here: InfluxDB takes ten times as long to
 // add up the points of each hour as to send them.

@@ -64,7 +64,7 @@ func (s *sum) run(ctx context.Context) error {
 	if err := s.read(ctx, s.q.cfg.Bucket, from, first); err != nil {
 		return err
 	}
-	if ofSpaces(s.ask) {
+	if within(spaces, s.ask) {
 		err = s.readSpaces(ctx, first, last)
 	} else {
 		err = s.read(ctx, s.q.cfg.hourly(), first, last)
@@ -84,14 +84,15 @@ func (s *sum) read(ctx context.Context, bucket string, fromMs, toMs int64) error
 	if err != nil || len(prices) == 0 {
 		return err
 	}
-	_, several := prices[0]
-	several = several || len(prices) > 1
+	if _, ok := prices[0]; ok {
+		return errSeveralPrices
+	}
 	for id, p := range prices {
 		where := s.where
-		if several {
+		if len(prices) > 1 {
 			where += fmt.Sprintf(" AND \"price\" = %d", id)
 		}
-		if err := s.readPrice(ctx, bucket, fromMs, toMs, where, id, p); err != nil {
+		if err := s.readPrice(ctx, bucket, fromMs, toMs, where, p); err != nil {
 			return err
 		}
 	}
@@ -128,11 +129,8 @@ func (s *sum) groupBy() string {
 
 const columns = `sum("cpu_uj"), sum("dram_uj"), sum("gpu_uj"), sum("other_uj"), sum("idle_uj"), sum("seen_ms"), sum("held_ms"), max("last_ms"), sum("containers")`
 
-func (s *sum) readPrice(ctx context.Context, bucket string, fromMs, toMs int64, where string, id int64, price power.Price) error {
+func (s *sum) readPrice(ctx context.Context, bucket string, fromMs, toMs int64, where string, price power.Price) error {
 	statement := "SELECT " + columns
-	if id == 0 {
-		statement += `, sum("electricity"), sum("cooling"), sum("carbon"), sum("carbon_kg")`
-	}
 	statement += ` FROM "` + energyMeasurement + `" WHERE ` + timeRange(fromMs, toMs) + where + s.groupBy()
 	native := s.native(bucket)
 	return s.q.influxql.query(ctx, bucket, statement, s.params, func(part series) error {
@@ -148,14 +146,7 @@ func (s *sum) readPrice(ctx context.Context, bucket string, fromMs, toMs int64, 
 			if n[9] == 0 {
 				continue // all that was here has moved to another workload
 			}
-			p := price
-			if id == 0 {
-				var err error
-				if p, err = mean(price, v[10:], n[1:5]); err != nil {
-					return err
-				}
-			}
-			at := place{s.stepOf(n[0]), name, p}
+			at := place{s.stepOf(n[0]), name, price}
 			if err := s.add(at, group, &n); err != nil {
 				return err
 			}
@@ -166,38 +157,6 @@ func (s *sum) readPrice(ctx context.Context, bucket string, fromMs, toMs int64, 
 		}
 		return nil
 	})
-}
-
-// mean returns a price, of p's model and currency, at which energy costs what
-// it did at several.
-func mean(p power.Price, costs []any, components []int64) (power.Price, error) {
-	p = power.Price{Model: p.Model, Currency: p.Currency, CarbonFactor: 1}
-	var c [4]float64
-	for i := range c {
-		var err error
-		if c[i], err = number(costs[i]); err != nil {
-			return p, err
-		}
-	}
-	var e power.Microjoules
-	for _, n := range components {
-		e += power.Microjoules(n)
-	}
-	if e == 0 {
-		if c != [4]float64{} {
-			return p, fmt.Errorf("no price says what %v cost: the energy used at several prices adds up to 0", c)
-		}
-		return p, nil
-	}
-	p.ElectricityPerKWh = c[0] / e.KWh()
-	if c[0] != 0 {
-		p.Overhead = c[1] / c[0]
-	}
-	p.CarbonKgPerKWh = c[3] / e.KWh()
-	if c[3] != 0 {
-		p.CarbonPerKg = c[2] / c[3]
-	}
-	return p, nil
 }
 
 func (s *sum) groupOf(part series) (group []string, name string) {
