@@ -6,14 +6,17 @@ TESTFLAGS ?=
 FUZZTIME  ?= 20s
 FUZZJOBS  ?= $(shell nproc)
 BENCHTIME ?= 1s
+DURATION  ?= 10m
+SEED      ?= 1
+REPORT    ?= torture.md
 STORAGE   ?= data
 ARGS      ?=
 
 BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
-PACKAGES   := prometheus redis-server buildah gcc libc6-dev ca-certificates
+PACKAGES   := prometheus redis-server strace buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build install influxd test race run demo lint fuzz bench peers bench-peers docker-build docker-run clean
+.PHONY: build install influxd test race run demo lint fuzz torture bench peers bench-peers docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
@@ -61,6 +64,11 @@ fuzz:
 	done | \
 	xargs -P $(FUZZJOBS) -L 1 sh -c 'out=$$(GOMAXPROCS=1 go test -run "^$$" -fuzz "^$$1$$" -fuzztime $(FUZZTIME) $$0 2>&1); status=$$?; \
 		echo "fuzz $$0 $$1"; echo "$$out" | if [ $$status = 0 ]; then tail -n 3; else cat; fi; exit $$status'
+
+# Faults for as long as one likes: what a kill, a full disk or a network does to the
+# books. Report: docs/torture.md.
+torture: install build
+	bin/torture -duration=$(DURATION) -seed=$(SEED) -report=$(REPORT) $(ARGS)
 
 bench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...

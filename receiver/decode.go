@@ -328,7 +328,9 @@ func (d *decoder) assemble(q *request, protocol journal.Protocol, arrivalMs int6
 			}
 			newestMs = max(newestMs, p.tMs)
 			q.tally.samplesWritten++
-			if !ignored {
+			if ignored {
+				q.tally.filteredSamples++
+			} else {
 				samples = append(samples, counter.Sample{Ref: ref, New: fresh, TMs: p.tMs, StartMs: p.startMs, Value: p.value})
 			}
 		}

@@ -19,10 +19,13 @@ type metrics struct {
 	ackLatency     *prometheus.HistogramVec // proto
 	bodyBytes      prometheus.Counter
 	filteredSeries prometheus.Counter
+	filtered       prometheus.Counter
 	newSeries      prometheus.Counter
 	histograms     prometheus.Counter
 	exemplars      prometheus.Counter
 	retryAttempts  prometheus.Counter
+	booked         prometheus.Counter
+	facts          prometheus.Counter
 	duplicates     prometheus.Counter
 	late           prometheus.Counter
 	conflicts      prometheus.Counter
@@ -53,10 +56,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"proto"}),
 		bodyBytes:      counter("received_bytes_total", "Bytes of request bodies, compressed."),
 		filteredSeries: counter("filtered_series_total", "Series received that the metric table does not map."),
+		filtered:       counter("filtered_samples_total", "Samples of series that the metric table does not map."),
 		newSeries:      counter("new_series_total", "Series seen for the first time."),
 		histograms:     counter("histograms_total", "Native histograms received; they are checked and not kept."),
 		exemplars:      counter("exemplars_total", "Exemplars received; they are checked and not kept."),
 		retryAttempts:  counter("retry_attempts_total", "Requests that the sender said were retries."),
+		booked:         counter("booked_samples_total", "Samples that moved an account."),
+		facts:          counter("facts_total", "Samples that tell about pods."),
 		duplicates:     counter("duplicates_total", "Samples that told nothing new."),
 		late:           counter("late_total", "Samples older than the newest of their account."),
 		conflicts:      counter("conflicts_total", "Samples with another value at a time already booked."),
@@ -90,6 +96,7 @@ func (m *metrics) request(f form, code int, took time.Duration, bodyBytes int) {
 func (m *metrics) contents(p journal.Protocol, t *tally, newSeries int) {
 	m.samples.WithLabelValues(protocolLabel(p)).Add(float64(t.samples))
 	m.filteredSeries.Add(float64(t.filteredSeries))
+	m.filtered.Add(float64(t.filteredSamples))
 	m.newSeries.Add(float64(newSeries))
 	m.histograms.Add(float64(t.histograms))
 	m.exemplars.Add(float64(t.exemplars))
@@ -108,6 +115,8 @@ func (m *metrics) contents(p journal.Protocol, t *tally, newSeries int) {
 
 // outcome counts what became of the samples that were booked.
 func (m *metrics) outcome(o counter.Outcome) {
+	m.booked.Add(float64(o.Booked))
+	m.facts.Add(float64(o.Facts))
 	m.duplicates.Add(float64(o.Duplicate))
 	m.late.Add(float64(o.Late))
 	m.conflicts.Add(float64(o.Conflict))

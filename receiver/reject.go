@@ -59,11 +59,12 @@ type tally struct {
 	histogramsWritten int
 	exemplarsWritten  int
 
-	usableSeries   int // series the metric table maps, once for each time they occur
-	filteredSeries int // series the metric table does not map
-	mixedSeries    int // series that hold samples and histograms
-	symbolZero     int // requests whose first symbol is not empty
-	newestMs       int64
+	usableSeries    int // series the metric table maps, once for each time they occur
+	filteredSeries  int // series the metric table does not map
+	filteredSamples int // of those series, and not rejected
+	mixedSeries     int // series that hold samples and histograms
+	symbolZero      int // requests whose first symbol is not empty
+	newestMs        int64
 
 	rejected        [numReasons]int // samples, histograms and exemplars, or 1 for a series without any
 	rejectedSeries  int             // without any sample, histogram or exemplar

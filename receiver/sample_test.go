@@ -117,6 +117,34 @@ func TestOutcomesAreCounted(t *testing.T) {
 	}
 }
 
+// Every sample received is counted once more, as what became of it.
+func TestEverySampleIsAccountedFor(t *testing.T) {
+	s := newStation(t, nil)
+	s.book.outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
+		return counter.Outcome{Booked: o.Booked - 1, Facts: 1, OverLimit: o.OverLimit}
+	}
+	r := one(kepler, at(0, 1), at(-11*time.Minute, 2), at(time.Second, 3))
+	r.Timeseries = append(r.Timeseries,
+		one(labels("__name__", "not_mapped"), at(-time.Hour, 1)).Timeseries[0],
+		one(labels("__name__", "not_mapped"), at(0, 1), at(-time.Hour, 1)).Timeseries[0])
+	for range 2 { // new, then known
+		s.postV1(r)
+		s.postV2(asV2(r))
+	}
+	f := func(metric, want string) {
+		t.Helper()
+		if got := s.metric(metric); got != want {
+			t.Errorf("%s is %q, want %s", metric, got, want)
+		}
+	}
+	f(`wattledger_samples_total{proto="v1"}`, "12")
+	f(`wattledger_samples_total{proto="v2"}`, "12")
+	f("wattledger_booked_samples_total", "4")
+	f("wattledger_facts_total", "4")
+	f("wattledger_filtered_samples_total", "4")
+	f(`wattledger_rejected_total{reason="future"}`, "12")
+}
+
 func TestStrictAnswersConflicts(t *testing.T) {
 	s := newStation(t, func(c *Config) { c.Strict = true })
 	s.book.outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
