@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -49,6 +51,7 @@ var faults = slices.Concat(serverFaults, storageFaults, []fault{
 	{"redis-slow", onRedis, "every piece 100 ms late for 1 to 8 s", broken(toRedis, faultproxy.Fault{Delay: 100 * time.Millisecond}, 8)},
 
 	{"influxdb-kill", onInflux, "SIGKILL; it comes back with what it had acknowledged", killInflux},
+	{"influxdb-empty", onInflux, "SIGKILL; it comes back empty", emptyInflux},
 	{"influxdb-freeze", onInflux, "SIGSTOP for 1 to 8 s, SIGCONT", func(ctx context.Context, r *run, random *rand.Rand) error {
 		return freeze(ctx, r.rig.influx, random, 8)
 	}},
@@ -130,6 +133,18 @@ func killRedis(ctx context.Context, r *run, random *rand.Rand) error {
 func killInflux(ctx context.Context, r *run, random *rand.Rand) error {
 	r.rig.influx.kill()
 	r.killed("influxdb")
+	pause(ctx, seconds(random, 6))
+	return r.rig.influx.start()
+}
+
+func emptyInflux(ctx context.Context, r *run, random *rand.Rand) error {
+	r.rig.influx.kill()
+	r.killed("influxdb")
+	for _, part := range []string{"data", "meta", "wal"} {
+		if err := os.RemoveAll(filepath.Join(r.rig.dir, "influx", part)); err != nil {
+			return err
+		}
+	}
 	pause(ctx, seconds(random, 6))
 	return r.rig.influx.start()
 }
