@@ -66,7 +66,7 @@ fuzz:
 		echo "fuzz $$0 $$1"; echo "$$out" | if [ $$status = 0 ]; then tail -n 3; else cat; fi; exit $$status'
 
 # Faults for as long as one likes: what a kill, a full disk or a network does to the
-# books. Report: docs/torture.md.
+# books; docs/torture.md is the report of a run.
 torture: install build
 	bin/torture -duration=$(DURATION) -seed=$(SEED) -report=$(REPORT) $(ARGS)
 

@@ -10,6 +10,34 @@ import (
 	"github.com/wattledger/wattledger/power"
 )
 
+// intro is what the report begins with.
+const intro = `# Torture
+
+` + "`make torture`" + ` runs the real program with a real Redis and a real InfluxDB, sends it the counters of
+simulated clusters whose energy is known to the microjoule, and does to all of them what machines, disks and
+networks do. This page is the report of one such run; ` + "`make torture DURATION=30m SEED=1 REPORT=docs/torture.md ARGS=-proofs`" + `
+writes it anew. A run of a minute is part of ` + "`make test`" + `. The same seed gives the same clusters and the same faults at
+the same moments; ` + "`ARGS=-faults=redis-kill,server-kill`" + ` injects only those.
+
+A run is made of rounds of load and faults. After each round everything is healed, the server is left to catch up,
+asked, and stopped, and its books are read from its disk and compared:
+
+- every container and every node with what its counters showed, in total, and minute by minute where samples
+  came in order. What was sent is added up by a second, plain implementation that sees the samples only, and
+  known from the simulation besides;
+- every minute of every node with its parts (containers + VMs + system + idle + unattributed), and with its rows;
+- the streams in Redis and the points in InfluxDB with the rows of the books, one by one: energy, cost, revision and
+  what else they have; no stream may have an entry twice;
+- the answers of the API with the books;
+- what the server says it received with what became of it: booked, told about pods, duplicate, late, conflict, stale,
+  not a number, quarantined, filtered, rejected;
+- open files and goroutines with those of a server to which nothing has happened.
+
+Storage is a small file system in memory where mounting is allowed: a SIGKILL loses nothing there that a disk would
+keep, but a power cut is not part of this.
+
+`
+
 // report tells of a run in Markdown.
 func (r *run) report(o options, list []fault, proofs []proof) string {
 	r.mu.Lock()
@@ -25,6 +53,7 @@ func (r *run) report(o options, list []fault, proofs []proof) string {
 	for _, n := range r.kills {
 		kills += n
 	}
+	b.WriteString(intro)
 	line("## The run\n")
 	line("Seed %d, %v of rounds, %v of simulated time (%v times as fast), version %s.\n", o.seed, o.duration, t.simulated.Round(time.Minute), o.speed, r.version)
 	line("| | |\n|---|---:|")

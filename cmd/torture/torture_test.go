@@ -38,7 +38,7 @@ func TestTorture(t *testing.T) {
 	binary := buildServer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	o := options{binary: binary, dir: t.TempDir(), seed: 20, speed: 20, round: 15 * time.Second, span: 3 * time.Hour}
+	o := options{binary: binary, dir: t.TempDir(), seed: 20, speed: 20, round: 12 * time.Second, span: 3 * time.Hour}
 	r, err := newRun(ctx, o, testWriter{t})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestTorture(t *testing.T) {
 	if err := r.round(ctx, 3*time.Second, nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	p, err := r.outage(ctx, 15*time.Second, 4)
+	p, err := r.outage(ctx, 12*time.Second, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
