@@ -14,7 +14,7 @@ type history struct {
 	credited bool  // the first sample was booked in full, from creditT on
 	creditT  int64 // Unix milliseconds
 	breakT   int64 // time of the newest start or reset, Unix milliseconds
-	points   []point
+	track    track
 }
 
 // A point is one sample.
@@ -50,7 +50,7 @@ func (s *shard) newHistory(i uint32, a *account) *history {
 		s.histories = append(s.histories, history{})
 	}
 	h := &s.histories[n]
-	*h = history{account: i, inUse: true, points: h.points[:0]}
+	*h = history{account: i, inUse: true}
 	a.side = uint32(n) + 1
 	return h
 }
@@ -58,18 +58,14 @@ func (s *shard) newHistory(i uint32, a *account) *history {
 // remember starts a history with the newest sample of an account.
 func (s *shard) remember(i uint32, a *account) *history {
 	h := s.newHistory(i, a)
-	h.points = append(h.points, a.last())
+	h.track.add(a.last())
 	h.breakT = a.lastT
 	return h
 }
 
 func (s *shard) dropHistory(a *account) {
 	n := a.side - 1
-	h := &s.histories[n]
-	*h = history{points: h.points[:0]}
-	if cap(h.points) > 64 || len(s.freeHistories) > 1000 {
-		h.points = nil
-	}
+	s.histories[n] = history{}
 	s.freeHistories = append(s.freeHistories, n)
 	a.side = 0
 }
@@ -87,7 +83,7 @@ func (s *shard) first(i uint32, a *account, x point, replica uint16) {
 // credit books the first sample of h in full if the account's node was known before it.
 func (s *shard) credit(a *account, h *history) {
 	n := &s.nodes[a.node]
-	t, v := h.points[0].t, h.points[0].v
+	t, v := h.track.head.t, h.track.head.v
 	known := n.since(a.replica)
 	if a.flags&flagNode != 0 || t <= known || !s.plausible(v, known, t) {
 		return
@@ -104,10 +100,9 @@ const maxSkewMs = 5000
 // show less. It still comes after them.
 func (s *shard) tail(i uint32, a *account, x point, m *Sample, o *Outcome) {
 	x.tail = true
-	last := [1]point{a.last()}
-	points := last[:]
+	points := append(s.points[:0], a.last())
 	if a.side != 0 {
-		points = s.histories[a.side-1].points
+		points = s.histories[a.side-1].track.points(s.points[:0])
 	}
 	for _, p := range points {
 		if p.t < m.TMs-maxSkewMs || p.t > m.TMs+maxSkewMs {
@@ -130,16 +125,22 @@ func (s *shard) tail(i uint32, a *account, x point, m *Sample, o *Outcome) {
 // insert takes a sample of an account whose history is kept.
 func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 	v := x.v
-	k := len(h.points)
-	for k > 0 && h.points[k-1].t > x.t {
+	// Nearly all samples are newer than the newest: then there is nothing to unpack.
+	points := append(s.points[:0], h.track.last)
+	if x.t <= h.track.last.t {
+		points = h.track.points(s.points[:0])
+	}
+	s.points = points[:0]
+	k := len(points)
+	for k > 0 && points[k-1].t > x.t {
 		k--
 	}
-	if k > 0 && !x.tail && h.points[k-1].tail && v < h.points[k-1].v && x.t <= h.points[k-1].t+maxSkewMs {
+	if k > 0 && !x.tail && points[k-1].tail && v < points[k-1].v && x.t <= points[k-1].t+maxSkewMs {
 		o.Duplicate++ // by the other replica's clock the counter had ended; it had not
 		return
 	}
-	if k > 0 && h.points[k-1].t == x.t {
-		if h.points[k-1].v == v {
+	if k > 0 && points[k-1].t == x.t {
+		if points[k-1].v == v {
 			o.Duplicate++
 		} else {
 			o.Conflict++
@@ -154,11 +155,11 @@ func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 	if x.tail {
 		at = m.TMs + maxSkewMs // the latest it may have been
 	}
-	if k > 0 && !s.plausible(x.since(h.points[k-1]), h.points[k-1].t, max(at, x.t)) {
+	if k > 0 && !s.plausible(x.since(points[k-1]), points[k-1].t, max(at, x.t)) {
 		s.suspect(h.account, a, x, m, o)
 		return
 	}
-	if k < len(h.points) && !s.plausible(h.points[k].since(x), x.t, h.points[k].t) {
+	if k < len(points) && !s.plausible(points[k].since(x), x.t, points[k].t) {
 		s.quarantine(a, m, "more than the node can draw", o)
 		return
 	}
@@ -167,15 +168,15 @@ func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 	}
 
 	switch {
-	case k == len(h.points): // the newest
-		p := h.points[k-1]
+	case k == len(points): // the newest
+		p := points[k-1]
 		s.book(a, p.t, x.t, x.since(p), v)
 		a.lastT, a.lastV = x.t, v
 		if x.start != 0 {
 			a.startT = x.start
 		}
 	case k == 0: // before the first
-		n := h.points[0]
+		n := points[0]
 		if h.credited {
 			s.book(a, h.creditT, n.t, -n.v, 0)
 			h.credited = false
@@ -183,23 +184,29 @@ func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 		s.book(a, x.t, n.t, n.since(x), 0)
 		o.Late++
 	default: // between two
-		p, n := h.points[k-1], h.points[k]
+		p, n := points[k-1], points[k]
 		s.book(a, p.t, n.t, -n.since(p), 0)
 		s.book(a, p.t, x.t, x.since(p), 0)
 		s.book(a, x.t, n.t, n.since(x), 0)
 		o.Late++
 	}
 	o.Booked++
-	if k < len(h.points) {
+	if k == len(points) {
+		h.track.add(x)
+	} else {
 		o.Booked-- // it is counted as late
 	}
-	h.points = slices.Insert(h.points, k, x)
+	points = slices.Insert(points, k, x)
+	s.points = points[:0]
+	if k+1 < len(points) {
+		h.track.set(points)
+	}
 	if k == 0 {
 		s.credit(a, h)
 	}
-	for j := max(k, 1); j <= k+1 && j < len(h.points); j++ {
-		if h.points[j].resets(h.points[j-1]) {
-			h.breakT = max(h.breakT, h.points[j].t)
+	for j := max(k, 1); j <= k+1 && j < len(points); j++ {
+		if points[j].resets(points[j-1]) {
+			h.breakT = max(h.breakT, points[j].t)
 			if j == k {
 				o.Resets++
 			}
@@ -214,12 +221,7 @@ func (s *shard) trim(a *account, h *history) {
 		s.dropHistory(a)
 		return
 	}
-	old := 0
-	for old+1 < len(h.points) && h.points[old+1].t <= a.lastT-s.reorderMs {
-		old++
-	}
-	if old > 0 {
-		h.points = slices.Delete(h.points, 0, old)
+	if h.track.drop(a.lastT - s.reorderMs) {
 		h.first = false
 	}
 }

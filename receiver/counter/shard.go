@@ -35,7 +35,8 @@ type shard struct {
 	nextSweepMs   int64
 	nowMin        uint32 // arrival of the request being applied, minutes since the epoch
 
-	out []power.Reading // of the request being applied
+	out    []power.Reading // of the request being applied
+	points []point         // scratch: a track unpacked
 
 	// Configuration, in the shard's own units.
 	maxPerMs      int64 // microjoules a millisecond

@@ -151,7 +151,7 @@ func (s *shard) check() error {
 		}
 	}
 	for i := range s.histories {
-		if h := &s.histories[i]; h.inUse && (int(h.account) >= len(s.accounts) || len(h.points) == 0) {
+		if h := &s.histories[i]; h.inUse && (int(h.account) >= len(s.accounts) || h.track.n == 0) {
 			return fmt.Errorf("%w: history %d refers to nothing", state.ErrMalformed, i)
 		}
 	}
@@ -232,7 +232,11 @@ func (h *history) walk(c *state.Codec) {
 	state.Bool(c, &h.credited)
 	state.Int(c, &h.creditT)
 	state.Int(c, &h.breakT)
-	state.Slice(c, &h.points, func(p *point) { p.walk(c) })
+	points := h.track.points(nil)
+	state.Slice(c, &points, func(p *point) { p.walk(c) })
+	if c.Reading() {
+		h.track.set(points)
+	}
 }
 
 func (m *meter) walk(c *state.Codec, zones, replicas *numbering) {
