@@ -90,7 +90,7 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 		return
 	}
 	if a.side != 0 {
-		s.insert(a, &s.histories[a.side-1], x, m, o)
+		s.insert(a, s.histories[a.side-1], x, m, o)
 		return
 	}
 	if m.TMs <= a.lastT {

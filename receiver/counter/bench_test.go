@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -76,12 +77,13 @@ type known struct {
 	keys    []Key
 	refs    []Ref
 	request Request
+	afterMs int64 // from the first sample to the second
 }
 
 func (k *known) apply(f *fleet, position uint64) {
 	requests := uint64(len(f.series) / 2000)
 	at := int(position % requests)
-	tMs := baseMs + 700_000 + int64(position/requests)*15_000
+	tMs := baseMs + k.afterMs + int64(position/requests)*15_000
 	k.request.Position, k.request.ArrivalMs = position, tMs
 	k.request.Samples = k.request.Samples[:0]
 	for i := at * 2000; i < (at+1)*2000; i++ {
@@ -94,7 +96,10 @@ func (k *known) apply(f *fleet, position uint64) {
 	f.cache.Apply(&k.request)
 }
 
-func newKnown() *known { return &known{keys: make([]Key, 2000), refs: make([]Ref, 2000)} }
+// newKnown begins where the histories of the first samples are given up.
+func newKnown() *known {
+	return &known{keys: make([]Key, 2000), refs: make([]Ref, 2000), afterMs: 700_000}
+}
 
 func settledFleet(b *testing.B) *fleet {
 	f := newFleet(200_000)
@@ -170,10 +175,25 @@ func BenchmarkHeapPerSeries(b *testing.B) {
 		names.see(baseMs)
 		b.ReportMetric(float64(heap()-before)/series, "B/new-series")
 		k := newKnown()
+		k.afterMs = 0
+		for range 20 * series / 2000 {
+			k.apply(names, names.position.Add(1))
+		}
+		b.ReportMetric(float64(heap()-before)/series, "B/starting-series")
+		k.afterMs = 700_000
 		for range 8 * series / 2000 {
 			k.apply(names, names.position.Add(1))
 		}
 		b.ReportMetric(float64(heap()-before)/series, "B/series")
+		state := uintptr(0) // what is needed to count, without whose it is
+		for i := range names.cache.series.parts {
+			state += uintptr(cap(names.cache.series.parts[i].entries)) * unsafe.Sizeof(entry{})
+		}
+		for _, s := range names.cache.shards {
+			state += uintptr(cap(s.accounts)) * unsafe.Sizeof(account{})
+			state += uintptr(cap(s.histories)) * unsafe.Sizeof(s.histories[0])
+		}
+		b.ReportMetric(float64(state)/series, "state-B/series")
 		runtime.KeepAlive(names)
 	}
 }

@@ -47,10 +47,10 @@ func (s *shard) newHistory(i uint32, a *account) *history {
 		s.freeHistories = s.freeHistories[:k-1]
 	} else {
 		n = len(s.histories)
-		s.histories = append(s.histories, history{})
+		s.histories = append(s.histories, nil)
 	}
-	h := &s.histories[n]
-	*h = history{account: i, inUse: true}
+	h := &history{account: i, inUse: true}
+	s.histories[n] = h
 	a.side = uint32(n) + 1
 	return h
 }
@@ -65,7 +65,7 @@ func (s *shard) remember(i uint32, a *account) *history {
 
 func (s *shard) dropHistory(a *account) {
 	n := a.side - 1
-	s.histories[n] = history{}
+	s.histories[n] = nil // most live only for a while after a start, and then their memory goes
 	s.freeHistories = append(s.freeHistories, n)
 	a.side = 0
 }
@@ -117,7 +117,7 @@ func (s *shard) tail(i uint32, a *account, x point, m *Sample, o *Outcome) {
 	if a.side == 0 {
 		s.remember(i, a)
 	}
-	h := &s.histories[a.side-1]
+	h := s.histories[a.side-1]
 	h.breakT = max(h.breakT, x.t)
 	s.insert(a, h, x, m, o)
 }

@@ -25,7 +25,7 @@ type shard struct {
 	freeHolders   []uint32
 	nodes         []node
 	nodeOf        map[nodeName]uint32
-	histories     []history
+	histories     []*history // nil where there is none
 	freeHistories []uint32
 	meters        []meter
 	freeMeters    []uint32
@@ -104,7 +104,7 @@ func (s *shard) recredit(n uint32) {
 			if a.role != RoleCounter || a.side == 0 {
 				continue
 			}
-			if h := &s.histories[a.side-1]; h.first && !h.credited {
+			if h := s.histories[a.side-1]; h.first && !h.credited {
 				s.credit(a, h)
 			}
 		}

@@ -104,7 +104,14 @@ func (s *shard) walk(c *state.Codec, replicas *numbering) {
 		state.String(c, &h.id)
 	})
 	state.Slice(c, &s.accounts, func(a *account) { a.walk(c, s.zones, replicas) })
-	state.Slice(c, &s.histories, func(h *history) { h.walk(c) })
+	state.Slice(c, &s.histories, func(h **history) {
+		if *h == nil {
+			*h = &history{}
+		}
+		if (*h).walk(c); !(*h).inUse {
+			*h = nil
+		}
+	})
 	state.Slice(c, &s.meters, func(m *meter) { m.walk(c, s.zones, replicas) })
 	state.Map(c, &s.suspects, func(i *uint32, p *point) { state.Uint(c, i); p.walk(c) })
 	state.Slice(c, &s.quarantined, func(q *Quarantined) { q.walk(c) })
@@ -140,7 +147,8 @@ func (s *shard) check() error {
 			side = len(s.meters)
 		}
 		if int(a.holder) >= len(s.holders) || int(a.node) >= len(s.nodes) || int(a.next) > len(s.accounts) ||
-			int(a.side) > side || (a.role != RoleCounter && a.side == 0) || int(a.comp) >= power.NumComponents {
+			int(a.side) > side || (a.role != RoleCounter && a.side == 0) ||
+			(a.role == RoleCounter && a.side != 0 && s.histories[a.side-1] == nil) || int(a.comp) >= power.NumComponents {
 			return fmt.Errorf("%w: account %d refers to nothing", state.ErrMalformed, i)
 		}
 	}
@@ -151,7 +159,7 @@ func (s *shard) check() error {
 		}
 	}
 	for i := range s.histories {
-		if h := &s.histories[i]; h.inUse && (int(h.account) >= len(s.accounts) || h.track.n == 0) {
+		if h := s.histories[i]; h != nil && (int(h.account) >= len(s.accounts) || h.track.n == 0) {
 			return fmt.Errorf("%w: history %d refers to nothing", state.ErrMalformed, i)
 		}
 	}
