@@ -18,6 +18,8 @@ import (
 // containers maps Kepler's container series the way the metric table does.
 type containers struct{}
 
+func (containers) Knows([]byte) bool { return true }
+
 func (containers) Map(labels []power.Label) (m counter.Mapping, ok bool) {
 	m = counter.Mapping{Role: counter.RoleCounter, MicrojoulesPerUnit: 1e6, Generation: "kepler-0.10+"}
 	m.Holder.Kind = power.Container

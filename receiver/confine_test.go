@@ -23,6 +23,8 @@ import (
 // of the metric alone.
 type clusterTable struct{}
 
+func (clusterTable) Knows([]byte) bool { return true }
+
 func (clusterTable) Map(labels []power.Label) (counter.Mapping, bool) {
 	m, ok := keplerTable{}.Map(labels)
 	m.Holder.Cluster, m.Unnamed = "default", true

@@ -402,15 +402,23 @@ func (d *decoder) resolve(q *request, protocol journal.Protocol, i int, horizonM
 		}
 		return 0, why, nil
 	}
+	if q.fresh == nil {
+		q.fresh = make(map[counter.Key]int32)
+	}
+	// The first new series is looked at whatever it is, for what it tells of its sender.
+	name := metricName(labels)
+	q.noteFamily(protocol, name)
+	if len(q.fresh) > 0 && !d.mapper.Knows(name) {
+		q.fresh[key] = freshIgnored
+		q.ignored = append(q.ignored, key)
+		return freshIgnored, accepted, nil
+	}
 	q.owned = d.strings.labels(q.owned[:0], labels)
 	mapping, ok := d.mapper.Map(q.owned)
 	if ok && !q.claim(&mapping) {
 		return 0, otherCluster, nil
 	}
-	q.look(protocol, mapping, ok)
-	if q.fresh == nil {
-		q.fresh = make(map[counter.Key]int32)
-	}
+	q.look(mapping, ok)
 	switch {
 	case !ok:
 		q.fresh[key] = freshIgnored
@@ -468,29 +476,31 @@ func (d *decoder) describe(q *request, protocol journal.Protocol, r *row) string
 }
 
 // look notes what a series that was parsed tells of its sender.
-func (q *request) look(protocol journal.Protocol, mapping counter.Mapping, ok bool) {
+func (q *request) look(mapping counter.Mapping, ok bool) {
 	s := &q.seen
 	if ok && s.generation == "" {
 		s.generation = mapping.Generation
 	}
-	var name string
 	for _, l := range q.owned {
 		switch l.Name {
-		case "__name__":
-			name = l.Value
 		case "prometheus":
 			s.prometheus = l.Value
 		case "prometheus_replica", "__replica__":
 			s.replica = l.Value
 		}
 	}
-	if protocol == journal.V2 && q.about.metricType != 0 {
-		var unit []byte
-		if int(q.about.unit) < len(q.symbols) {
-			unit = q.symbol(q.about.unit)
-		}
-		q.addFamily([]byte(name), q.about.metricType, unit)
+}
+
+// noteFamily notes the metadata that came with the series parsed last.
+func (q *request) noteFamily(protocol journal.Protocol, name []byte) {
+	if protocol != journal.V2 || q.about.metricType == 0 {
+		return
 	}
+	var unit []byte
+	if int(q.about.unit) < len(q.symbols) {
+		unit = q.symbol(q.about.unit)
+	}
+	q.addFamily(name, q.about.metricType, unit)
 }
 
 // glance maps one of the known series of a request, to learn about a sender
@@ -510,9 +520,10 @@ func (d *decoder) glance(q *request, protocol journal.Protocol) {
 			return
 		}
 		if labels, why, _ := checkLabels(labels, &d.limits); why == accepted {
+			q.noteFamily(protocol, metricName(labels))
 			q.owned = d.strings.labels(q.owned[:0], labels)
 			mapping, ok := d.mapper.Map(q.owned)
-			q.look(protocol, mapping, ok)
+			q.look(mapping, ok)
 		}
 		return
 	}

@@ -121,6 +121,10 @@ func (b *book) taken() []booked {
 // keplerTable maps what is called kepler_ or kube_; Zone holds all labels.
 type keplerTable struct{}
 
+func (keplerTable) Knows(metric []byte) bool {
+	return bytes.HasPrefix(metric, []byte("kepler_")) || bytes.HasPrefix(metric, []byte("kube_"))
+}
+
 func (keplerTable) Map(labels []power.Label) (m counter.Mapping, ok bool) {
 	var all strings.Builder
 	name := ""
@@ -139,6 +143,8 @@ func (keplerTable) Map(labels []power.Label) (m counter.Mapping, ok bool) {
 
 // everything maps every series.
 type everything struct{}
+
+func (everything) Knows([]byte) bool { return true }
 
 func (everything) Map(labels []power.Label) (counter.Mapping, bool) {
 	m, _ := keplerTable{}.Map(labels)

@@ -66,6 +66,15 @@ func checkLabels(labels []rawLabel, limits *Config) (kept []rawLabel, why reason
 	return kept, accepted, nil
 }
 
+func metricName(labels []rawLabel) []byte {
+	for _, l := range labels {
+		if string(l.name) == "__name__" {
+			return l.value
+		}
+	}
+	return nil
+}
+
 // An interner keeps one copy of each string that new series bring. Kepler
 // repeats a container's labels in some ten series, and a string cut from a body
 // would keep the whole body in memory.

@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +27,7 @@ type Directory struct {
 	images  map[subject]*running // by container id
 	owners  map[subject]*owned   // of ReplicaSets and Jobs
 	holders map[power.HolderKey]*described
-	asked   map[subject]map[power.HolderKey]struct{} // who must be described anew when a subject changes
+	asked   map[subject][]*described // who must be described anew when a subject changes; few for nearly all
 	sweptMs int64
 	refused uint64
 }
@@ -81,6 +80,7 @@ const nobody = "none"
 
 // described is how a holder was described last, and from what.
 type described struct {
+	key      power.HolderKey
 	holder   *power.Holder
 	subjects []subject
 }
@@ -98,7 +98,7 @@ func (d *Directory) clear() {
 	d.images = map[subject]*running{}
 	d.owners = map[subject]*owned{}
 	d.holders = map[power.HolderKey]*described{}
-	d.asked = map[subject]map[power.HolderKey]struct{}{}
+	d.asked = map[subject][]*described{}
 }
 
 // Learn takes in a fact that arrived at a time in Unix milliseconds and returns
@@ -115,11 +115,14 @@ func (d *Directory) Learn(f power.Fact, arrivalMs int64) []power.HolderKey {
 	if len(changed) == 0 {
 		return nil
 	}
-	keys := map[power.HolderKey]struct{}{}
+	var keys []power.HolderKey
 	for _, s := range changed {
-		maps.Copy(keys, d.asked[s])
+		for _, known := range d.asked[s] {
+			keys = append(keys, known.key)
+		}
 	}
-	return slices.SortedFunc(maps.Keys(keys), compareKeys)
+	slices.SortFunc(keys, compareKeys)
+	return slices.Compact(keys)
 }
 
 // Describe returns what is known of a holder at arrivalMs. The pointer is the
@@ -129,12 +132,12 @@ func (d *Directory) Describe(key power.HolderKey, attributes power.Attributes, a
 	defer d.mu.Unlock()
 	known := d.holders[key]
 	if known == nil {
-		known = &described{}
+		known = &described{key: key}
 		d.holders[key] = known
 	}
 	v := view{directory: d, ms: arrivalMs}
 	h := v.describe(key, attributes)
-	d.subscribe(key, known, v.subjects)
+	d.subscribe(known, v.subjects)
 	if known.holder == nil || *known.holder != h {
 		known.holder = &h
 	}
@@ -146,7 +149,7 @@ func (d *Directory) Release(key power.HolderKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known := d.holders[key]; known != nil {
-		d.subscribe(key, known, nil)
+		d.subscribe(known, nil)
 		delete(d.holders, key)
 	}
 }
@@ -210,23 +213,25 @@ func (d *Directory) name(p *pod) {
 	d.named[p.nameSubject()] = list
 }
 
-// subscribe notes what a holder was described from, in place of what it was
-// described from before.
-func (d *Directory) subscribe(key power.HolderKey, known *described, subjects []subject) {
+// subscribe notes what a holder was described from, each subject once, in place
+// of what it was described from before.
+func (d *Directory) subscribe(known *described, subjects []subject) {
 	if slices.Equal(known.subjects, subjects) {
 		return
 	}
 	for _, s := range known.subjects {
-		delete(d.asked[s], key)
+		list := d.asked[s]
+		if i := slices.Index(list, known); i >= 0 {
+			list[i] = list[len(list)-1]
+			list[len(list)-1] = nil
+			d.asked[s] = list[:len(list)-1]
+		}
 		if len(d.asked[s]) == 0 {
 			delete(d.asked, s)
 		}
 	}
 	for _, s := range subjects {
-		if d.asked[s] == nil {
-			d.asked[s] = map[power.HolderKey]struct{}{}
-		}
-		d.asked[s][key] = struct{}{}
+		d.asked[s] = append(d.asked[s], known)
 	}
 	known.subjects = subjects
 }

@@ -109,6 +109,9 @@ func (f *feeder) send(samples []sample) Outcome {
 	r := Request{Position: f.position, ArrivalMs: f.arrival}
 	for _, s := range samples {
 		m, ok := f.table.Map(s.labels)
+		if name := labelValue(s.labels, "__name__"); ok && !f.table.Knows([]byte(name)) {
+			panic("the table maps series of " + name + " and does not know it")
+		}
 		if !ok {
 			continue
 		}

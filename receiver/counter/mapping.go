@@ -57,5 +57,8 @@ type Mapping struct {
 // series of a cluster are answered. labels hold __name__, are sorted by name
 // and have no empty values; the strings may be kept.
 type Mapper interface {
+	// Knows says whether there are series of a metric that Map maps. Three of
+	// four series that Kepler sends are of metrics that tell nothing new.
+	Knows(metric []byte) bool
 	Map(labels []power.Label) (m Mapping, ok bool)
 }

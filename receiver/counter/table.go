@@ -149,6 +149,16 @@ func decodeStrict(file []byte, doc any) (lines []int, err error) {
 	return lines, nil
 }
 
+// Knows implements Mapper.
+func (t *Table) Knows(metric []byte) bool {
+	for i := range t.rows[string(metric)] {
+		if t.rows[string(metric)][i].Role.value != roleIgnore {
+			return true
+		}
+	}
+	return false
+}
+
 // Map implements Mapper.
 func (t *Table) Map(labels []power.Label) (Mapping, bool) {
 	rows := t.rows[labelValue(labels, "__name__")]
