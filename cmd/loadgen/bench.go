@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,8 @@ type benchResult struct {
 	BytesPerSample float64 `json:"bytes_per_sample"`
 	FirstSight     phase   `json:"first_sight"` // the round in which every series is new
 	Steady         phase   `json:"steady"`
+
+	Queries []queryResult `json:"queries,omitempty"` // asked during the steady rounds
 }
 
 // A phase is what was measured between two moments.
@@ -66,6 +69,7 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 	senders := fs.Int("senders", 4, "connections")
 	rate := fs.Float64("rate", 0, "samples a second in an open loop; 0 for a closed loop")
 	settle := fs.Duration("settle", 3*time.Second, "how long the server's CPU time is watched after the last answer")
+	queries := fs.Float64("queries", 0, "how many times a second to ask each of a few questions during the steady rounds")
 	asJSON := fs.Bool("json", false, "print one JSON object instead of text")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -84,7 +88,7 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 	if !*asJSON {
 		fmt.Fprintf(out, "prepared %d requests of %d series in %v\n", load.requests(), load.series, time.Since(started).Round(time.Millisecond))
 	}
-	b := &bench{load: load, plan: plan, senders: *senders, rate: *rate, process: process(*pid), settle: *settle}
+	b := &bench{load: load, plan: plan, senders: *senders, rate: *rate, queries: *queries, process: process(*pid), settle: *settle}
 	b.client = b.clientOf(*url)
 	result, err := b.run(ctx)
 	if err != nil {
@@ -109,6 +113,9 @@ func (r benchResult) write(out io.Writer) {
 	}
 	line("first sight", r.FirstSight)
 	line("steady", r.Steady)
+	for _, q := range r.Queries {
+		fmt.Fprintf(out, "%-55s %5d times  %7d bytes  p50 %.2f ms  p99 %.2f ms  worst %.2f ms\n", q.Path, q.Count, q.Bytes, q.P50Ms, q.P99Ms, q.WorstMs)
+	}
 }
 
 type bench struct {
@@ -117,6 +124,7 @@ type bench struct {
 	client  remotewrite.Client
 	senders int
 	rate    float64
+	queries float64
 	process process
 	settle  time.Duration
 }
@@ -136,10 +144,22 @@ func (b *bench) run(ctx context.Context) (r benchResult, err error) {
 	if r.FirstSight, err = b.measure(ctx, 0, 1); err != nil {
 		return r, fmt.Errorf("first round: %w", err)
 	}
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	var questions errgroup.Group
+	if b.queries > 0 {
+		b.settle = 0 // while nothing comes in, answers are quick
+		base := strings.TrimSuffix(b.client.URL, "/api/v1/write")
+		questions.Go(func() (err error) {
+			r.Queries, err = ask(asking, base, b.queries)
+			return err
+		})
+	}
 	if r.Steady, err = b.measure(ctx, 1, b.plan.rounds); err != nil {
 		return r, fmt.Errorf("steady rounds: %w", err)
 	}
-	return r, nil
+	stop()
+	return r, questions.Wait()
 }
 
 // measure sends the rounds [from, to). A request's number decides its sender,

@@ -59,6 +59,29 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// The questions are answered by the real server while samples come in.
+func TestBenchQueries(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t.Context(), t, buildServer(t.Context(), t, dir), filepath.Join(dir, "storage"))
+	var out bytes.Buffer
+	args := []string{"-url", s.url + "/api/v1/write", "-series", "3000", "-batch", "500", "-rounds", "4", "-interval", "1s", "-rate", "6000", "-queries", "10", "-json"}
+	if err := runBench(t.Context(), args, &out); err != nil {
+		t.Fatal(err)
+	}
+	var got benchResult
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Queries) != len(queryPaths) {
+		t.Fatalf("%d questions, want %d", len(got.Queries), len(queryPaths))
+	}
+	for _, q := range got.Queries {
+		if q.Count < 5 || q.Bytes == 0 || q.P50Ms <= 0 || q.P99Ms < q.P50Ms || q.WorstMs < q.P99Ms {
+			t.Errorf("%+v", q)
+		}
+	}
+}
+
 func TestPeerThatIsMissing(t *testing.T) {
 	err := runPeers(context.Background(), []string{"-bin", t.TempDir(), "-only", "vmagent"}, &bytes.Buffer{})
 	if err == nil || !strings.Contains(err.Error(), "no program vmagent") {
