@@ -62,6 +62,12 @@ func (b *books) feed() {
 	if err := b.local.Maintain(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	b.take()
+}
+
+// take gives the follower what the outbox has.
+func (b *books) take() {
+	b.Helper()
 	for {
 		entries, err := b.local.Next(b.Context(), b.seq, 100)
 		if err != nil {
