@@ -99,9 +99,9 @@ type extra struct {
 // A request is the scratch space of one request, reused for others. out is good
 // until the next decode.
 type request struct {
-	reading bool   // the body, or part of it, has been read
-	body    []byte // as sent
-	raw     []byte // decoded
+	whole bool   // the body has been read to its end
+	body  []byte // as sent
+	raw   []byte // decoded
 
 	clusters []string // whose series are taken; nil for all
 	space    uint64   // of the keys of these clusters' senders, 0 for all
@@ -180,7 +180,7 @@ const (
 )
 
 func (q *request) reset() {
-	q.reading = false
+	q.whole = false
 	q.clusters, q.space = nil, 0
 	q.body = emptied(q.body, keepBytes)
 	q.raw = emptied(q.raw, keepBytes)

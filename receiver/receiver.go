@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/receiver/counter"
@@ -36,9 +37,9 @@ type Handler struct {
 	metrics *metrics
 	senders *senders
 
-	requests  sync.Pool     // of *request
-	decoding  chan struct{} // one token for each body being decoded, which bounds decoded bytes
-	bodyBytes atomic.Int64  // held by requests in the works
+	requests  sync.Pool           // of *request
+	decoding  *semaphore.Weighted // of decoded bytes; see decode
+	bodyBytes atomic.Int64        // held by requests in the works
 
 	journalRestsUntil atomic.Int64 // Unix nanoseconds; until then requests are refused before they are read
 	loggedAt          atomic.Int64 // Unix nanoseconds of the last line about the journal
@@ -67,7 +68,7 @@ func New(limits Config, cache Cache, mapper counter.Mapper, j journal.Journal, l
 		logger:   logger,
 		metrics:  newMetrics(reg),
 		senders:  newSenders(limits.MaxSenders),
-		decoding: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		decoding: semaphore.NewWeighted(int64(2 * limits.MaxDecodedBytes)),
 		idle:     make(chan struct{}),
 	}
 	h.requests.New = func() any { return new(request) }
@@ -142,7 +143,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = h.take(w, r, f, q, from)
 	}
-	if err != nil && !q.reading && r.ContentLength != 0 {
+	if err != nil && !q.whole && r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
 	}
 	code := h.answer(w, f, q, err, began)
@@ -189,8 +190,8 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 	return nil
 }
 
-// drainTime is how long the body of a request that was refused unread may still
-// come. The server reads it to its end, or for 256 KiB, before it lets the answer
+// drainTime is how long the rest of a body that is refused before its end may
+// still come. The server reads it to its end, or for 256 KiB, before it lets the answer
 // out, so that the connection can be used again; a body that is slow must not
 // hold up its own refusal.
 const drainTime = 20 * time.Millisecond
@@ -200,7 +201,6 @@ const firstBodyBytes = 1 << 20
 
 // read puts the body into q.body.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error {
-	q.reading = true
 	connection := http.NewResponseController(w)
 	// A ResponseWriter without deadlines leaves the time limit to the server.
 	_ = connection.SetReadDeadline(time.Now().Add(h.limits.BodyTimeout))
@@ -231,6 +231,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error
 			return fmt.Errorf("%w: over the limit max_body_bytes (%d)", errTooLarge, h.limits.MaxBodyBytes)
 		}
 		if err == io.EOF {
+			q.whole = true
 			_ = connection.SetReadDeadline(time.Time{})
 			return nil
 		}
@@ -242,12 +243,14 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error
 
 // decode decodes a body when it is its turn.
 func (h *Handler) decode(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
-	select {
-	case h.decoding <- struct{}{}:
-		defer func() { <-h.decoding }()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errBodyRead, ctx.Err())
+	// Two bodies of the largest size are decoded at a time, of smaller ones two
+	// for each processor: neither bombs nor a machine of many processors make
+	// decoded bytes more than these.
+	share := int64(max(h.decoder.decodedLen(f.encoding, q.body), h.limits.MaxDecodedBytes/runtime.GOMAXPROCS(0)))
+	if err := h.decoding.Acquire(ctx, share); err != nil {
+		return fmt.Errorf("%w: %w", errBodyRead, err)
 	}
+	defer h.decoding.Release(share)
 	err := h.decoder.decode(q, f.protocol, f.encoding, q.body, arrivalMs)
 	if err == nil && from.unknown() {
 		h.decoder.glance(q, f.protocol)

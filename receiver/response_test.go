@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -320,6 +321,16 @@ func TestBodiesInFlightAreBounded(t *testing.T) {
 	// As if other requests held most of it.
 	s.handler.bodyBytes.Store(3 << 20)
 	s.want(s.post(make([]byte, 2<<20)), 503, "max_inflight_body_bytes (4194304)")
+	// One whose body does not come is told so all the same.
+	body, feed := io.Pipe()
+	defer feed.Close()
+	began := time.Now()
+	s.handler.bodyBytes.Store(4 << 20)
+	s.want(s.do(http.MethodPost, body), 503, "max_inflight_body_bytes (4194304)")
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("refused after %v", took)
+	}
+	s.handler.bodyBytes.Store(3 << 20)
 	s.want(s.postV1(one(kepler, at(0, 1))), 204)
 	if got := s.handler.bodyBytes.Load(); got != 3<<20 {
 		t.Errorf("%d bytes held after all were answered", got)

@@ -249,6 +249,23 @@ func (d *decoder) decompress(q *request, encoding journal.Encoding, body []byte)
 	return nil
 }
 
+// decodedLen returns how many bytes a body says it has when decoded, and the
+// most it may have where it does not say.
+func (d *decoder) decodedLen(encoding journal.Encoding, body []byte) int {
+	said := uint64(d.limits.MaxDecodedBytes)
+	if encoding == journal.Snappy {
+		if n, err := snappy.DecodedLen(body); err == nil {
+			said = uint64(n)
+		}
+	} else {
+		var header zstd.Header
+		if err := header.Decode(body); err == nil && header.HasFCS {
+			said = header.FrameContentSize
+		}
+	}
+	return int(min(said, uint64(d.limits.MaxDecodedBytes)))
+}
+
 // singleFrame checks that a zstd body is one frame, as every sender writes it.
 // For each further frame the decoder copies all that came before, so that a
 // body of many small ones would cost the square of its size.

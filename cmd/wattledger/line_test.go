@@ -252,6 +252,11 @@ func startProcess(dir string, env []string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startProgram(program, dir, env, args...)
+}
+
+// startProgram starts a file that is the program.
+func startProgram(program, dir string, env []string, args ...string) (*process, error) {
 	p := &process{ended: make(chan struct{})}
 	p.cmd = exec.Command(program)
 	p.cmd.Args = append([]string{"wattledger"}, args...)
