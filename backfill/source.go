@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/prompb"
@@ -33,7 +32,6 @@ type Source struct {
 	asked    bool // for the external labels
 	byQuery  bool // remote read is not offered
 	pause    time.Duration
-	requests atomic.Int64
 }
 
 // New returns a source of the given metrics. It asks nothing yet.
@@ -65,7 +63,7 @@ func (s *Source) How() string {
 
 // Series returns every series with its samples in [fromMs, toMs), by labels.
 func (s *Source) Series(ctx context.Context, fromMs, toMs int64) ([]prompb.TimeSeries, error) {
-	list, err := s.series(ctx, fromMs, toMs)
+	list, err := s.patiently(ctx, fromMs, toMs)
 	if err != nil {
 		return nil, fmt.Errorf("read %s to %s from %s: %w", clock(fromMs), clock(toMs), s.Name(), err)
 	}
@@ -90,6 +88,23 @@ func compareLabels(a, b prompb.Label) int {
 
 func clock(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
 
+// patiently asks until there is a whole answer: a server that is starting, busy
+// or went away in the middle of it is asked again a few times.
+func (s *Source) patiently(ctx context.Context, fromMs, toMs int64) ([]prompb.TimeSeries, error) {
+	for attempt := 1; ; attempt++ {
+		list, err := s.series(ctx, fromMs, toMs)
+		var status *statusError
+		if err == nil || ctx.Err() != nil || attempt == 5 || errors.As(err, &status) && status.code < 500 && status.code != http.StatusTooManyRequests {
+			return list, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(s.pause << (attempt - 1)):
+		}
+	}
+}
+
 func (s *Source) series(ctx context.Context, fromMs, toMs int64) ([]prompb.TimeSeries, error) {
 	if !s.byQuery {
 		list, err := s.read(ctx, fromMs, toMs)
@@ -112,24 +127,8 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.status + ": " + e.text }
 
-// post asks until there is an answer: a server that is starting or busy is
-// asked again a few times.
+// post sends a request; an answer that is not 200 is a *statusError.
 func (s *Source) post(ctx context.Context, path string, header http.Header, body []byte) (*http.Response, error) {
-	for attempt := 1; ; attempt++ {
-		resp, err := s.postOnce(ctx, path, header, body)
-		var status *statusError
-		if err == nil || ctx.Err() != nil || attempt == 5 || errors.As(err, &status) && status.code < 500 && status.code != http.StatusTooManyRequests {
-			return resp, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(s.pause << (attempt - 1)):
-		}
-	}
-}
-
-func (s *Source) postOnce(ctx context.Context, path string, header http.Header, body []byte) (*http.Response, error) {
 	method := http.MethodPost
 	if body == nil {
 		method = http.MethodGet
@@ -139,7 +138,6 @@ func (s *Source) postOnce(ctx context.Context, path string, header http.Header, 
 		return nil, err
 	}
 	req.Header = header
-	s.requests.Add(1)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return nil, err

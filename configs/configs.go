@@ -45,6 +45,7 @@ type Config struct {
 	Log        Log                 `yaml:"log"`
 	Storage    Storage             `yaml:"storage"`
 	Kepler     Kepler              `yaml:"kepler"`
+	Backfill   Backfill            `yaml:"backfill"`
 	Receiver   receiver.Config     `yaml:"receiver"`
 	Journal    journal.Config      `yaml:"journal"`
 	Metrics    counter.TableConfig `yaml:"metrics"`
@@ -91,6 +92,12 @@ type Query struct {
 type Kepler struct {
 	PrometheusURL string        `yaml:"prometheus_url" secret:"url"`
 	Interval      time.Duration `yaml:"interval"` // between two samples of a series
+}
+
+// Backfill says what a start does about samples that have not come.
+type Backfill struct {
+	OnStart string        `yaml:"on_start"` // off, warn or run
+	MinGap  time.Duration `yaml:"min_gap"`
 }
 
 // A Setting is the name a flag or an environment variable has, and the key of
@@ -211,6 +218,12 @@ func (c *Config) Check() error {
 		return fmt.Errorf("storage.snapshot_interval %v: must not be shorter than flush_interval", c.Storage.SnapshotInterval)
 	case c.Storage.InspectInterval < 0:
 		return fmt.Errorf("storage.inspect_interval %v: must not be below 0", c.Storage.InspectInterval)
+	case !slices.Contains([]string{"off", "warn", "run"}, c.Backfill.OnStart):
+		return fmt.Errorf("backfill.on_start %q: allowed are off, warn, run", c.Backfill.OnStart)
+	case c.Backfill.OnStart == "run" && c.Kepler.PrometheusURL == "":
+		return errors.New("backfill.on_start run: needs kepler.prometheus_url")
+	case c.Backfill.MinGap < time.Minute:
+		return fmt.Errorf("backfill.min_gap %v: must be at least 1m", c.Backfill.MinGap)
 	case c.Kepler.Interval < time.Second || c.Kepler.Interval > 10*time.Minute:
 		return fmt.Errorf("kepler.interval %v: must be from 1s to 10m", c.Kepler.Interval)
 	}

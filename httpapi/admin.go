@@ -81,6 +81,7 @@ type BackfillNode struct {
 func (a *api) adminRoutes() []route {
 	return []route{
 		{path: "/-/reload", post: a.reload},
+		{path: "/-/backfill", post: a.task(a.ops.Backfill)},
 		{path: "/-/rerate", post: a.task(a.ops.Rerate)},
 	}
 }

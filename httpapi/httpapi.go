@@ -70,6 +70,8 @@ type Operations struct {
 	Ready func(context.Context) []Check
 	// Reload reads the configuration again; nil when lifecycle is disabled.
 	Reload func(context.Context) error
+	// Backfill books what a Prometheus has stored and the books lack.
+	Backfill Task
 	// Rerate gives stored rows the prices in force; nil where it is not served.
 	Rerate Task
 	// ConfigYAML returns the configuration in force with its secrets masked.

@@ -345,6 +345,29 @@ func (h *Handler) Replay(ctx context.Context, from uint64) (records, samples int
 	return records, samples, nil
 }
 
+// Take makes a record durable and books it as a sender's request, at the
+// record's own time of arrival and whether or not requests are taken. Samples
+// counts those that mean something; without any nothing is kept.
+func (h *Handler) Take(ctx context.Context, r *journal.Record) (samples int, err error) {
+	d, err := h.decoder.forReplay()
+	if err != nil {
+		return 0, err
+	}
+	defer d.zstd.Close()
+	q := new(request)
+	if err := d.decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
+		return 0, err
+	}
+	if len(q.out.Samples) == 0 {
+		return 0, nil
+	}
+	if q.out.Position, err = h.journal.Append(context.WithoutCancel(ctx), r); err != nil {
+		return 0, err
+	}
+	h.metrics.outcome(h.cache.Apply(&q.out))
+	return len(q.out.Samples), nil
+}
+
 // status chooses the status code of a request. What a sender should send again
 // is 503: 429 makes Prometheus drop the batch, and 413 makes vmagent send it
 // for ever.

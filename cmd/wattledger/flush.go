@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +34,7 @@ type flusher struct {
 	logger        *slog.Logger
 	metrics       flushMetrics
 
+	mu       sync.Mutex   // held from collecting a batch until it is durable or given up
 	pending  *store.Batch // collected, and not durable yet: memory holds it to be handed over
 	flushed  uint64       // position of the newest batch that is durable
 	released uint64       // position of the newest snapshot; the journal keeps what follows the one before
@@ -90,6 +93,8 @@ func (f *flusher) Run(ctx context.Context) error {
 // collected and could not be handed over is kept for the next flush, which
 // begins with it: it is not collected again.
 func (f *flusher) flush(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.metrics.behind.Set(float64(f.journal.Last() - min(f.flushed, f.journal.Last())))
 	if f.pending != nil {
 		if err := f.hand(ctx); err != nil {
@@ -104,6 +109,17 @@ func (f *flusher) flush(ctx context.Context) error {
 	b.Position = position
 	f.pending = &b
 	return f.hand(ctx)
+}
+
+// nodes says how far each node's windows are; what lies before its open ones is
+// in the books.
+func (f *flusher) nodes() ([]transform.NodeState, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pending != nil {
+		return nil, errors.New("the books did not take what was collected last; see the log")
+	}
+	return f.stage.Nodes(), nil
 }
 
 // hand makes the pending batch durable.

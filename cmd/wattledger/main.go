@@ -29,6 +29,7 @@ const usage = `Usage: wattledger [command] [flags]
 Commands:
   serve         take remote write and answer queries (the default)
   check-config  say what the configuration means, or what is wrong with it
+  backfill      book what a Prometheus has stored and the books lack
   rerate        give stored rows the prices in force, after these have changed
   dead-letter   list, retry or drop what the server of a follower refused
   verify        check every byte of a storage path, also beside a running server
@@ -78,6 +79,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return serveCommand(ctx, name, args, stderr)
 	case "check-config":
 		return checkConfig(args, stdout, stderr)
+	case "backfill":
+		return backfillCommand.run(ctx, args, stdout, stderr)
 	case "rerate":
 		return rerateCommand.run(ctx, args, stdout, stderr)
 	case "dead-letter":

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,10 +17,6 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/receiver"
-	"github.com/wattledger/wattledger/receiver/counter"
-	"github.com/wattledger/wattledger/receiver/journal"
-	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/transform"
 )
 
@@ -37,47 +32,18 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	defer lock.release()
-	cfg.Store.Followers = followerNames(cfg)
-	books, err := local.Open(filepath.Join(cfg.Storage.Path, "books.db"), cfg.Store, logger, reg)
+	l, err := openStages(cfg, logger, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	defer func() { err = errors.Join(err, books.Close()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
+	reg.MustRegister(newCacheMetrics(l.cache, l.directory))
 
-	table, rules, err := cfg.Tables()
+	following, err := newFollowers(cfg, l.books, logger, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	directory := transform.NewDirectory(cfg.Transform, rules)
-	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), directory, tariff)
-	cache := counter.New(cfg.Accounting, stage)
-
-	journalDir := filepath.Join(cfg.Storage.Path, "journal")
-	log, err := journal.Open(journalDir, cfg.Journal, logger, reg)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	ingest, err := receiver.New(cfg.Receiver, cache, table, log, logger, reg)
-	if err != nil {
-		return err
-	}
-	flush := &flusher{
-		every: cfg.Storage.FlushInterval, snapshotEvery: cfg.Storage.SnapshotInterval,
-		dir: filepath.Join(cfg.Storage.Path, "snapshots"), cache: cache, stage: stage, directory: directory,
-		books: books, journal: log, logger: logger, metrics: newFlushMetrics(reg),
-	}
-	reg.MustRegister(newCacheMetrics(cache, directory))
-
-	following, err := newFollowers(cfg, books, logger, reg)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	querier, err := newEngine(cfg, books, following, reg)
+	querier, err := newEngine(cfg, l.books, following, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -92,16 +58,19 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			return fmt.Errorf("%w: web: %w", errUsage, err)
 		}
 	}
-	api := httpapi.New(cfg.API, querier, classifier{rules}, httpapi.Operations{
-		Ingest:     ingest,
-		Senders:    http.HandlerFunc(ingest.ServeSenders),
-		Quarantine: quarantine{cache},
+	api := httpapi.New(cfg.API, querier, classifier{l.rules}, httpapi.Operations{
+		Ingest:     l.ingest,
+		Senders:    http.HandlerFunc(l.ingest.ServeSenders),
+		Quarantine: quarantine{l.cache},
 		Metrics:    promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}),
 		Ready:      ready.checks,
 		ConfigYAML: func() string { return string(cfg.Masked()) },
-		Price:      func(ms int64) power.Price { return *tariff.At(ms) },
+		Price:      func(ms int64) power.Price { return *l.tariff.At(ms) },
 		Rerate: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
-			return rerate(ctx, books, tariff, r, tell)
+			return rerate(ctx, l.books, l.tariff, r, tell)
+		}),
+		Backfill: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
+			return backfillServing(ctx, cfg, l, r, logger, tell)
 		}),
 		Version: buildVersion(),
 		Tokens:  tokens,
@@ -112,7 +81,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return err
 	}
 	if cfg.Transform.Cost.Model == transform.SeedModel {
-		p := tariff.Flat()
+		p := l.tariff.Flat()
 		logger.Info("cost model seed: what it implies", "pue", p.ImpliedPUE(), "carbon_kg_per_kwh", p.ImpliedCarbonKgPerKWh())
 	}
 
@@ -142,18 +111,22 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		listening(main)
 	}
 	group.Go(func() error {
-		if err := replay(ctx, flush, ingest, books, logger); err != nil {
+		err := l.replay(ctx, logger)
+		if err == nil {
+			err = l.mindGap(ctx, cfg, logger)
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return nil // told to stop: the next start replays what is left
 			}
 			return err
 		}
-		ingest.SetReady(true)
+		l.ingest.SetReady(true)
 		ready.set()
-		group.Go(func() error { return books.Run(background) })
+		group.Go(func() error { return l.books.Run(background) })
 		group.Go(func() error { return following.run(background) })
 		group.Go(func() error { return inspect.run(background) })
-		return flush.Run(background)
+		return l.flush.Run(background)
 	})
 	group.Go(func() error {
 		<-ctx.Done()
@@ -161,29 +134,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		stopTasks()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		err := errors.Join(ingest.Stop(stop), ports.shutdown(stop))
+		err := errors.Join(l.ingest.Stop(stop), ports.shutdown(stop))
 		stopBackground()
 		return err
 	})
 	return group.Wait()
-}
-
-// replay brings memory to where the journal ends.
-func replay(ctx context.Context, f *flusher, ingest *receiver.Handler, books *local.Store, logger *slog.Logger) error {
-	begin := time.Now()
-	from, err := f.load(ctx)
-	if err != nil {
-		return err
-	}
-	if first := f.journal.First(); first > from {
-		return fmt.Errorf("journal begins at record %d, after record %d that is needed next: the books would miss what lies between", first, from)
-	}
-	records, samples, err := ingest.Replay(ctx, from)
-	if err != nil {
-		return fmt.Errorf("replay the journal from record %d: %w", from, err)
-	}
-	if records > 0 || from > 1 {
-		logger.Info("books are up to date", "records", records, "samples", samples, "from", from, "seconds", time.Since(begin).Seconds())
-	}
-	return nil
 }

@@ -1,0 +1,138 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// A BookedNode is a node the books have rows of.
+type BookedNode struct {
+	Cluster, Node   string
+	FirstMs, LastMs int64 // starts of its first and last window
+}
+
+// BookedNodes returns every node the books have rows of.
+func (s *Store) BookedNodes() []BookedNode {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	byNode := map[int32]BookedNode{}
+	for id, h := range s.view.holders {
+		if h == nil {
+			continue
+		}
+		l := s.last[id]
+		n, ok := byNode[h.node]
+		if !ok {
+			n = BookedNode{Cluster: h.Cluster, Node: h.Holder.Node, FirstMs: l.first * 1000, LastMs: l.last * 1000}
+		}
+		n.FirstMs, n.LastMs = min(n.FirstMs, l.first*1000), max(n.LastMs, l.last*1000)
+		byNode[h.node] = n
+	}
+	list := make([]BookedNode, 0, len(byNode))
+	for _, n := range byNode {
+		list = append(list, n)
+	}
+	return list
+}
+
+// MinutesFromMs is the moment before which single windows have expired.
+func (s *Store) MinutesFromMs() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.at.minutesFrom * 1000
+}
+
+// Holder returns the newest description of a holder, nil if it has no rows.
+func (s *Store) Holder(key power.HolderKey) *power.Holder {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if id, ok := s.interns.byKey[key]; ok {
+		if h := s.interns.dims.holder(id); h != nil {
+			return h.Holder
+		}
+	}
+	return nil
+}
+
+// A BookedWindow is what the books hold of a node in one window.
+type BookedWindow struct {
+	Node    *power.NodeWindow
+	Charges []power.Charge
+}
+
+// Booked returns the windows of a node that start in [fromMs, toMs), by start.
+func (s *Store) Booked(ctx context.Context, cluster, node string, fromMs, toMs int64) (map[int64]BookedWindow, error) {
+	found := map[int64]BookedWindow{}
+	sp := span{ceilSeconds(fromMs), ceilSeconds(toMs)}
+	err := s.read(ctx, func(sn *snapshot) error {
+		id := int32(slices.Index(sn.nodes, nodeKey{cluster, node}))
+		if id < 0 {
+			return nil
+		}
+		var holders []int32
+		for _, h := range sn.holders {
+			if h != nil && h.node == id {
+				holders = append(holders, h.id)
+			}
+		}
+		err := s.holderRows(ctx, sn, holders, []span{sp}, func(r *row) error {
+			if r.start >= sp.from && r.start < sp.to {
+				w := found[r.start*1000]
+				w.Charges = append(w.Charges, r.charge(&sn.dims))
+				found[r.start*1000] = w
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		take := func(rows []nodeRow) {
+			for i := range rows {
+				if r := &rows[i]; r.node == id && r.start >= sp.from && r.start < sp.to {
+					w, whole := found[r.start*1000], r.window(sn.nodes[id])
+					w.Node = &whole
+					found[r.start*1000] = w
+				}
+			}
+		}
+		for _, hour := range hoursBetween(max(sp.from, sn.minutesFrom), min(sp.to, sn.sealedBefore)) {
+			key := rowKey(hour, id)
+			data, err := blob(ctx, sn, "SELECT data FROM sealed_nodes WHERE key = ?", key)
+			if err != nil || data == nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			rows, err := readNodeRows(key, data)
+			if err != nil {
+				return fmt.Errorf("row %d of sealed_nodes: %w", key, err)
+			}
+			take(rows)
+		}
+		return scanNodes(ctx, sn, max(sp.from, sn.sealedBefore), sp.to, func(r *nodeRow) error {
+			take([]nodeRow{*r})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("booked windows of %s: %w", node, err)
+	}
+	return found, nil
+}
+
+// charge returns the charge a row was made of.
+func (r *row) charge(d *dims) power.Charge {
+	price := d.prices[r.price]
+	c := power.Charge{
+		Holder: d.holders[r.holder].Holder, StartMs: r.start * 1000, Seconds: r.seconds, Idle: power.Microjoules(r.idle),
+		SeenMs: r.seenMs, LastMs: r.start*1000 + r.lastOff, Integrated: r.flags&flagIntegrated != 0, Price: &price, Revision: r.revision,
+	}
+	for i := range r.energy {
+		c.Energy[i], c.Counter[i] = power.Microjoules(r.energy[i]), power.Microjoules(r.counter[i])
+	}
+	return c
+}
