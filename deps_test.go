@@ -35,6 +35,7 @@ backfill          -
 backfill/promtest -
 configs           access power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
+store/storetest   power store store/storetest/faultproxy
 store/influx_test store/local
 examples/influx-queries_test power store store/influx
 httpapi_test      store/local

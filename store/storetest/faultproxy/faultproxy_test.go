@@ -100,6 +100,10 @@ func TestFaults(t *testing.T) {
 	f("cut in the middle of the body", Fault{CutUp: 200_000}, 0, false)
 	f("cut in the middle of the answer", Fault{CutDown: 500}, 0, true)
 	f("mute", Fault{Mute: true}, 0, false)
+	k.Set(Fault{When: "what nobody sends", CutDown: 1})
+	if status, _, err := k.post("x"); err != nil || status != 200 || k.Struck() != 0 {
+		t.Errorf("a reply that is not meant: %d, %v", status, err)
+	}
 	f("reply dropped", Fault{DropReply: true}, 0, true)
 	f("slow", Fault{Delay: 20 * time.Millisecond}, 200, true)
 	f("another answer", Fault{Status: 503, Header: http.Header{"Retry-After": {"7"}}, Body: "busy"}, 503, false)

@@ -144,12 +144,11 @@ func (c *pair) down() {
 			return
 		}
 		c.mu.Lock()
-		f := Fault{}
-		if c.armed {
+		f, got := Fault{}, c.got
+		if c.armed { // what came before does not count
 			f = c.fault
+			c.got += int64(n)
 		}
-		got := c.got
-		c.got += int64(n)
 		c.mu.Unlock()
 		if !c.proxy.wait(f.Delay) {
 			return
