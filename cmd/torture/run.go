@@ -274,6 +274,9 @@ func (r *run) look(ctx context.Context) error {
 		if err := r.rig.server.terminate(30 * time.Second); err != nil {
 			r.defect("%v", err)
 		}
+		if out, err := exec.Command(r.rig.server.path, "verify", "--storage.path="+r.rig.storage).CombinedOutput(); err != nil {
+			r.defect("verify: %v\n%s", err, out)
+		}
 		again, err := r.compare(ctx, m, answers)
 		if err != nil {
 			return err

@@ -18,6 +18,9 @@ const (
 	scrapeEvery  = 15 * time.Second
 	replicaSkew  = 2 * time.Second
 	batchSamples = 800
+	// What minutes used within a fraction of a second would be set aside as more
+	// than a machine can draw.
+	atLeastApart = 5 * time.Second
 	recentKept   = 24                  // batches that may be sent again
 	impossibleUj = 4_000_000_000_000_0 // 40 MJ: more than a container here ever uses
 )
@@ -146,9 +149,9 @@ func (w *world) scrape(ctx context.Context) error {
 
 // finish delivers everything that the counters show now.
 func (w *world) finish(ctx context.Context) error {
-	if w.stepTo.After(w.sim.Now()) || w.skipTo.After(w.sim.Now()) {
+	if w.stepTo.After(w.sim.Now()) || w.skipTo.Add(atLeastApart).After(w.sim.Now()) {
 		// The sender's clock is right again, and it has passed what it sent.
-		w.sim.Advance(later(w.stepTo, w.skipTo).Add(time.Second))
+		w.sim.Advance(later(w.stepTo, w.skipTo).Add(atLeastApart + time.Second))
 	}
 	for up := false; !up; {
 		up = true
@@ -187,7 +190,7 @@ func (w *world) take(ctx context.Context, replica int, now time.Time) error {
 		if future = time.Until(stamp) > 10*time.Minute; !future {
 			w.skipTo = stamp
 		}
-	} else if !now.After(w.skipTo) {
+	} else if !now.After(w.skipTo.Add(atLeastApart)) {
 		return nil // Prometheus takes no sample that is older than the newest
 	}
 	var samples []remotewrite.Sample

@@ -147,10 +147,20 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 	}
 	p := &mt.points[k]
 	p.v[f], p.has = v, p.has|1<<f
+	impossible := false
+	if f == fieldRaw {
+		t, before, ok := mt.before(k, fieldRaw)
+		impossible = ok && v-before > s.limitMicrojoules(t, m.TMs)
+	}
 	s.usedBy(mt, k, a)
 	if f == fieldRaw && !mt.rawSeen {
 		mt.rawSeen = true
 		k = 0
+	}
+	if impossible { // what stands in for it is booked
+		s.quarantine(a, m, "more than the node can draw", o)
+	} else {
+		o.Booked++
 	}
 	if m.TMs > a.lastT || a.lastT == never {
 		a.lastT, a.lastV = m.TMs, v
@@ -159,7 +169,6 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		s.rebook(mt, k)
 	}
 	mt.trim(s.reorderMs)
-	o.Booked++
 }
 
 // usedBy notes the account's holder as a user of the device at point k, and

@@ -464,3 +464,18 @@ func TestModelLimit(t *testing.T) {
 	}
 	b.booked("container/c1", power.Used, power.CPU, 130) // 230 were used
 }
+
+// The other limit: a clock that is set back, and a sender that sends what is
+// then older than what it has sent. The counter seems to fall with time, which
+// is what a reset looks like.
+func TestLimitClockSetBack(t *testing.T) {
+	b := newBench(t)
+	b.at(-1500, rawLine("package", 1))
+	for s := -1485.0; s <= 0; s += 15 {
+		b.at(s, containerLine("c1", "package", 5000+s))
+	}
+	b.at(15+180, containerLine("c1", "package", 5015)) // three minutes ahead
+	b.booked("container/c1", power.Used, power.CPU, 5015)
+	b.at(30, containerLine("c1", "package", 5030)) // and right again
+	b.booked("container/c1", power.Used, power.CPU, 5030+5015)
+}

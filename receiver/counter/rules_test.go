@@ -360,6 +360,25 @@ func TestRule16LegacySpikes(t *testing.T) {
 	}
 }
 
+// A node's register is set aside like any counter when it claims the impossible;
+// its parts, and then the power gauge, stand in.
+func TestImpossibleRegisterIsQuarantined(t *testing.T) {
+	b := newBench(t)
+	b.at(0, rawLine("package", 1000), activeLine("package", 10), idleLine("package", 20))
+	if o := b.at(15, rawLine("package", 1000+15*21_000), activeLine("package", 310), idleLine("package", 620)); o.Quarantined != 1 || o.Booked != 2 {
+		t.Errorf("with parts: %+v", o)
+	}
+	b.booked("node/", power.Used, power.CPU, 900)
+	b.at(0, rawLine("dram", 1000))
+	b.at(15, rawLine("dram", 1000+15*21_000))
+	b.at(30, rawLine("dram", 1000+15*21_000+60))
+	b.booked("node/", power.Used, power.DRAM, 60)
+	q := b.quarantined()
+	if len(q) != 2 || q[1].Value != 316_000 || q[1].LastJoules != 1000 || q[1].Zone != "dram" {
+		t.Errorf("quarantine: %+v", q)
+	}
+}
+
 // Legacy totals hold the others; dynamic and idle are two parts.
 func TestRule17LegacySums(t *testing.T) {
 	b := newBench(t)
