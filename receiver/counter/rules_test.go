@@ -377,6 +377,13 @@ func TestImpossibleRegisterIsQuarantined(t *testing.T) {
 	if len(q) != 2 || q[1].Value != 316_000 || q[1].LastJoules != 1000 || q[1].Zone != "dram" {
 		t.Errorf("quarantine: %+v", q)
 	}
+	b.at(0, gpuLine("c1", 100))
+	b.at(15, gpuLine("c1", 160))
+	if o := b.at(30, gpuLine("c1", 160+15*21_000)); o.Quarantined != 1 || o.Booked != 0 {
+		t.Errorf("a share of the GPUs: %+v", o)
+	}
+	b.at(45, gpuLine("c1", 160+15*21_000+30))
+	b.booked("container/c1", power.Used, power.GPU, 60+30)
 }
 
 // Legacy totals hold the others; dynamic and idle are two parts.
