@@ -14,6 +14,8 @@ import (
 	"github.com/wattledger/wattledger/backfill"
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
 
@@ -92,6 +94,9 @@ func (l *stages) catchUp(ctx context.Context, cfg *configs.Config, source *backf
 	if l.newestMs() > 0 {
 		begin -= cfg.Accounting.ReorderWindow.Milliseconds()
 	}
+	if err := l.sameClusters(ctx, source, begin, fromMs+1); err != nil {
+		return err
+	}
 	chunk := chunker(10 * time.Minute)
 	total := 0
 	for at, i := begin, 1; at < toMs; i++ {
@@ -107,7 +112,9 @@ func (l *stages) catchUp(ctx context.Context, cfg *configs.Config, source *backf
 			err = l.flush.flush(ctx)
 		}
 		if err == nil && (i%snapshotEvery == 0 || to == toMs) {
-			err = l.flush.snapshot()
+			if err = l.flush.snapshot(); err == nil {
+				err = l.books.Maintain(ctx)
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("catch up from %s: %w", clock(at), err)
@@ -116,6 +123,39 @@ func (l *stages) catchUp(ctx context.Context, cfg *configs.Config, source *backf
 		chunk.next(n)
 		at = to
 		tell(httpapi.Event{Progress: &httpapi.Progress{At: time.UnixMilli(at).UTC(), Share: float64(at-begin) / float64(toMs-begin), Samples: total}})
+	}
+	return nil
+}
+
+// sameClusters looks whether a Prometheus names the clusters of nodes as the one
+// does that sends. Where it does not, every joule would be booked again, of a
+// node nobody knew.
+func (l *stages) sameClusters(ctx context.Context, source *backfill.Source, fromMs, toMs int64) error {
+	known, elsewhere := map[nodeKey]bool{}, map[string]string{}
+	for _, n := range l.stage.Nodes() {
+		known[nodeKey{n.Cluster, n.Node}] = true
+		elsewhere[n.Node] = n.Cluster
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	list, err := source.Series(ctx, fromMs, toMs)
+	if err != nil {
+		return err
+	}
+	for _, ts := range list {
+		labels := make([]power.Label, len(ts.Labels))
+		for i, x := range ts.Labels {
+			labels[i] = power.Label{Name: x.Name, Value: x.Value}
+		}
+		m, ok := l.table.Map(labels)
+		if !ok || m.Role == counter.RoleFact {
+			continue
+		}
+		if k := (nodeKey{m.Holder.Cluster, m.Holder.Node}); !known[k] && elsewhere[k.node] != "" {
+			return fmt.Errorf("%s has node %s in cluster %s, and the books have it in cluster %s: does external_labels name the cluster, or metrics.default_cluster?",
+				source.Name(), k.node, k.cluster, elsewhere[k.node])
+		}
 	}
 	return nil
 }
@@ -146,7 +186,7 @@ func backfillStored(ctx context.Context, cfg *configs.Config, l *stages, source 
 			open[nodeKey{n.Cluster, n.Node}] = n.OpenMs
 		}
 	}
-	b := &restater{cfg: cfg, l: l, source: source, logger: logger, tell: tell}
+	b := &restater{cfg: cfg, l: l, source: source, logger: logger, tell: tell, described: map[*power.Holder]*power.Holder{}}
 	p, err := b.restate(ctx, fromMs, toMs, dry, func(k nodeKey) int64 {
 		if ms, ok := open[k]; ok {
 			return ms

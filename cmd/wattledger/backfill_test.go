@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/snappy"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/prompb"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/wattledger/wattledger/cmd/internal/cluster"
 	"github.com/wattledger/wattledger/cmd/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/store/local"
@@ -490,10 +492,10 @@ func (w *world) testHistory(t *testing.T) {
 
 // Where it cannot tell, a backfill changes nothing and says why.
 func (w *world) testLeavesAsItIs(t *testing.T) {
-	f := func(what, dir string, scraped []scrape, external, says string) {
+	f := func(what, dir string, from *promtest.Server, says string) {
 		t.Helper()
 		before := booksOf(t, dir)
-		t.Setenv("KEPLER_PROMETHEUS_URL", prometheusWith(t, scraped, external).URL)
+		t.Setenv("KEPLER_PROMETHEUS_URL", from.URL)
 		out, err := runCommand(t, w.command(dir, gapFrom, gapTo)...)
 		if err != nil || strings.Count(out, says) != 6 || !strings.Contains(out, "\n0 windows of nodes restated") {
 			t.Errorf("%s: %v\n%s\nwant %q of six nodes", what, err, out, says)
@@ -506,9 +508,81 @@ func (w *world) testLeavesAsItIs(t *testing.T) {
 			without = append(without, s)
 		}
 	}
-	f("another cluster", w.copyHoled(t), w.scrapes, "{cluster: other}", "the books have it in cluster demo: does external_labels name the cluster")
-	f("no seam before", w.copyHoled(t), w.scrapes[len(w.scrapes)/2:], "{cluster: demo}", "there is no minute before")
+	other := prometheusWith(t, w.scrapes, "{cluster: other}")
+	f("another cluster", w.copyHoled(t), other, "the books have it in cluster demo: does external_labels name the cluster")
+	f("no seam before", w.copyHoled(t), prometheusWith(t, w.scrapes[len(w.scrapes)/2:], "{cluster: demo}"), "there is no minute before")
 	whole := t.TempDir()
 	bookScrapes(t, whole, w.scrapes, func(scrape) bool { return true })
-	f("it has the gap itself", whole, without, "{cluster: demo}", "and this Prometheus has none")
+	f("it has the gap itself", whole, prometheusWith(t, without, "{cluster: demo}"), "and this Prometheus has none")
+
+	// Nor does the line take what would be other nodes to it; the start goes on without.
+	before := booksOf(t, w.holed)
+	dir := w.copyHoled(t)
+	t.Setenv("KEPLER_PROMETHEUS_URL", other.URL)
+	if _, err := runCommand(t, w.command(dir, gapFrom, worldLength+time.Hour)...); err == nil || !strings.Contains(err.Error(), "in cluster other, and the books have it in cluster demo") {
+		t.Errorf("another cluster, going on: %v", err)
+	}
+	startLine(t, dir, func(c *configs.Config) { c.Kepler.PrometheusURL, c.Backfill.OnStart = other.URL, "run" }).stop()
+	requireSame(t, "another cluster, going on", booksOf(t, dir), before, w.begin, w.end)
+}
+
+// After an outage a service waits until the minutes that were booked over it are
+// closed: before, the line itself would write them again.
+func TestAwaitClosed(t *testing.T) {
+	cfg := testConfig(t.TempDir(), func(c *configs.Config) { c.Storage.FlushInterval = time.Millisecond })
+	l, err := openStages(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if err := l.replay(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now().Truncate(time.Minute).Add(-3 * time.Hour)
+	joules := 0.0
+	scrapeAt := func(after time.Duration) {
+		t.Helper()
+		joules += 1000
+		at := begin.Add(after).UnixMilli()
+		raw, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
+			Labels:  []prompb.Label{{Name: "__name__", Value: "kepler_node_cpu_joules_total"}, {Name: "node_name", Value: "n1"}, {Name: "zone", Value: "package"}},
+			Samples: []prompb.Sample{{Timestamp: at, Value: joules}},
+		}}}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := l.ingest.Take(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, ArrivalMs: at, Body: snappy.Encode(nil, raw)})
+		if err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+		if err := l.flush.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for m := range 20 {
+		scrapeAt(time.Duration(m) * time.Minute)
+	}
+	resumed := 80 * time.Minute
+	scrapeAt(resumed)
+	toMs := begin.Add(40 * time.Minute).UnixMilli() // in the outage
+	waiting, done := make(chan string, 1), make(chan error, 1)
+	go func() {
+		done <- l.awaitClosed(t.Context(), cfg, toMs, func(e httpapi.Event) { waiting <- e.Text })
+	}()
+	if text := <-waiting; !strings.Contains(text, "waiting until what 1 nodes were booked") {
+		t.Error(text)
+	}
+	for m := time.Minute; m < 6*time.Minute; m += time.Minute {
+		scrapeAt(resumed + m)
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	scrapeAt(resumed + 7*time.Minute)
+	scrapeAt(resumed + 8*time.Minute)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

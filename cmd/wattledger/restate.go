@@ -29,7 +29,8 @@ type restater struct {
 	logger *slog.Logger
 	tell   func(httpapi.Event)
 
-	samples int
+	samples   int
+	described map[*power.Holder]*power.Holder
 }
 
 // leads are how far before the range a seam is looked for; each is tried when
@@ -239,10 +240,14 @@ func (b *restater) replaceWindow(ctx context.Context, p *plan, w *shadowWindow) 
 // describe returns what the books know of a holder, unless that was a guess and
 // h is none.
 func (b *restater) describe(h *power.Holder) *power.Holder {
+	if known := b.described[h]; known != nil {
+		return known
+	}
 	known := b.l.books.Holder(h.HolderKey)
 	if known == nil || (known.Inferred || known.Pod == "") && !h.Inferred && h.Pod != "" {
-		return h
+		known = h
 	}
+	b.described[h] = known
 	return known
 }
 
