@@ -314,37 +314,6 @@ func (h *Handler) rest(err error) {
 	}
 }
 
-// Replay books the journal's records from a position on, as they were booked
-// when they came: time is the record's own. It must end before SetReady(true).
-// Samples counts those that were booked again.
-func (h *Handler) Replay(ctx context.Context, from uint64) (records, samples int, err error) {
-	d, err := h.decoder.forReplay()
-	if err != nil {
-		return 0, 0, fmt.Errorf("replay journal: %w", err)
-	}
-	defer d.zstd.Close()
-	q := new(request)
-	err = h.journal.Read(ctx, from, func(position uint64, r *journal.Record) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		q.reset()
-		d.confine(q, r.Clusters)
-		if err := d.decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
-			return fmt.Errorf("record %d: %w", position, err)
-		}
-		q.out.Position = position
-		h.cache.Apply(&q.out)
-		records++
-		samples += len(q.out.Samples)
-		return nil
-	})
-	if err != nil {
-		return records, samples, fmt.Errorf("replay journal from %d: %w", from, err)
-	}
-	return records, samples, nil
-}
-
 // Take makes a record durable and books it as a sender's request, at the
 // record's own time of arrival and whether or not requests are taken. Samples
 // counts those that mean something; without any nothing is kept.

@@ -357,9 +357,9 @@ func TestReplayBooksWhatWasBooked(t *testing.T) {
 	for i := range s.tape.records {
 		s.tape.records[i].ArrivalMs += 3600_000
 	}
-	records, samples, err := again.handler.Replay(t.Context(), 1)
-	if err != nil || records != 4 || samples != len(want) {
-		t.Fatalf("replayed %d records and %d samples, %v", records, samples, err)
+	done, err := again.handler.Replay(t.Context(), 1)
+	if err != nil || done != (Replayed{Records: 4, Samples: 11, Booked: len(want)}) {
+		t.Fatalf("replayed %+v, %v", done, err)
 	}
 	got := again.book.taken()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -373,15 +373,15 @@ func TestReplayBooksWhatWasBooked(t *testing.T) {
 	tail := newStation(t, nil)
 	tail.handler.journal = s.tape
 	tail.book.position = 2
-	records, samples, err = tail.handler.Replay(t.Context(), 3)
-	if err != nil || records != 2 || samples != 3 {
-		t.Errorf("replayed %d records and %d samples, %v", records, samples, err)
+	done, err = tail.handler.Replay(t.Context(), 3)
+	if err != nil || done != (Replayed{Records: 2, Samples: 3, Booked: 3}) {
+		t.Errorf("replayed %+v, %v", done, err)
 	}
 
 	s.tape.records[1].Body[5] ^= 0xff
 	broken := newStation(t, nil)
 	broken.handler.journal = s.tape
-	if _, _, err := broken.handler.Replay(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "record 2: ") {
+	if _, err := broken.handler.Replay(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "record 2: ") {
 		t.Errorf("a record that cannot be read: %v", err)
 	}
 }
@@ -395,7 +395,7 @@ func TestReplayKeepsPositionsContiguous(t *testing.T) {
 			Body: bodyV1(t, one(labels("__name__", name), at(0, 1))),
 		})
 	}
-	if _, _, err := s.handler.Replay(t.Context(), 1); err != nil {
+	if _, err := s.handler.Replay(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	s.wantBooked(2)

@@ -38,7 +38,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-var fromSnapshot = regexp.MustCompile(`msg="books are up to date" records=([1-9]\d*) samples=\d+ from=([2-9]|[1-9]\d+) `)
+var fromSnapshot = regexp.MustCompile(`msg="books are up to date" records=([1-9]\d*) samples=\d+ booked=\d+ from=([2-9]|[1-9]\d+) `)
 
 // crash posts the bodies over eight lives of the program and returns its storage path.
 func crash(t *testing.T, bodies []body, random *rand.Rand) (dir string) {

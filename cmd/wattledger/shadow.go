@@ -103,7 +103,7 @@ func runShadow(ctx context.Context, cfg *configs.Config, l *stages, source *back
 	if s.ingest, err = receiver.New(cfg.Receiver, counter.New(cfg.Accounting, stage), l.table, feed, logger, nil); err != nil {
 		return err
 	}
-	if _, _, err = s.ingest.Replay(ctx, 1); failed != nil {
+	if _, err = s.ingest.Replay(ctx, 1); failed != nil {
 		return failed
 	}
 	return err

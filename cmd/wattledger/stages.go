@@ -89,12 +89,12 @@ func (l *stages) replay(ctx context.Context, logger *slog.Logger) error {
 	if first := l.journal.First(); first > from {
 		return fmt.Errorf("journal begins at record %d, after record %d that is needed next: the books would miss what lies between", first, from)
 	}
-	records, samples, err := l.ingest.Replay(ctx, from)
+	done, err := l.ingest.Replay(ctx, from)
 	if err != nil {
 		return fmt.Errorf("replay the journal from record %d: %w", from, err)
 	}
-	if records > 0 || from > 1 {
-		logger.Info("books are up to date", "records", records, "samples", samples, "from", from, "seconds", time.Since(begin).Seconds())
+	if done.Records > 0 || from > 1 {
+		logger.Info("books are up to date", "records", done.Records, "samples", done.Samples, "booked", done.Booked, "from", from, "seconds", time.Since(begin).Seconds())
 	}
 	return nil
 }
