@@ -16,7 +16,7 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server strace buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build install influxd test race run demo lint fuzz torture bench peers bench-peers docker-build docker-run clean
+.PHONY: build install influxd test race run demo lint fuzz torture bench bench-store peers bench-peers docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
@@ -72,6 +72,12 @@ torture: install build
 
 bench:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+# The store's figures on a history of 30 days and 1,000 workloads, which takes a
+# few minutes to make; the log shows its rate day by day.
+bench-store: influxd
+	go test -run '^$$' -bench 'Append|Sum|Workload|BytesPerRow|Power' -benchtime 50x -timeout 90m ./store/local
+	go test -run '^$$' -bench . -benchtime 10x -timeout 90m ./store/influx
 
 # The receivers that ours is measured against. A peer that cannot be built is
 # left out of the table, and the table says so.
