@@ -36,7 +36,8 @@ func (s *Source) read(ctx context.Context, fromMs, toMs int64) ([]prompb.TimeSer
 	var status *statusError
 	if errors.As(err, &status) {
 		switch status.code {
-		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
+		// 400 is how some answer a path they do not know.
+		case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
 			return nil, errNotOffered
 		}
 	}

@@ -190,6 +190,7 @@ func TestSourceErrors(t *testing.T) {
 		}
 	}
 	f(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "who are you?", http.StatusUnauthorized) }, "401 Unauthorized: who are you?")
+	f(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "what?", http.StatusBadRequest) }, "400 Bad Request: what?")
 	f(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) }, "503 Service Unavailable: busy")
 	f(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse")

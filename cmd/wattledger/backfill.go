@@ -97,8 +97,7 @@ func (l *stages) catchUp(ctx context.Context, cfg *configs.Config, source *backf
 	if err := l.sameClusters(ctx, source, begin, fromMs+1); err != nil {
 		return err
 	}
-	chunk := chunker(10 * time.Minute)
-	total := 0
+	chunk, total := firstChunk, 0
 	for at, i := begin, 1; at < toMs; i++ {
 		to := min(at+time.Duration(chunk).Milliseconds(), toMs)
 		n, err := eachRecord(ctx, source, at, to, func(r *journal.Record) error {

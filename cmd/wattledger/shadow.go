@@ -55,10 +55,13 @@ func (p *past) Read(_ context.Context, _ uint64, fn func(position uint64, r *jou
 // and so little that what they answer fits into memory.
 type chunker time.Duration
 
+// firstChunk is short: nobody knows yet how many series there are.
+const firstChunk = chunker(time.Minute)
+
 func (c *chunker) next(samples int) {
 	switch d := time.Duration(*c); {
 	case samples > 400_000:
-		*c = chunker(max(d/2, time.Minute))
+		*c = chunker(max(d/2, 15*time.Second))
 	case samples < 100_000:
 		*c = chunker(min(2*d, 2*time.Hour))
 	}
@@ -77,7 +80,7 @@ func runShadow(ctx context.Context, cfg *configs.Config, l *stages, source *back
 	var err, failed error // failed as it was, without what Replay adds of a journal that is none
 	feed := &past{read: func(fn func(uint64, *journal.Record) error) (err error) {
 		defer func() { failed = err }()
-		position, chunk := uint64(0), chunker(10*time.Minute)
+		position, chunk := uint64(0), firstChunk
 		at := fromMs
 		for at < endMs && more(at) {
 			to := min(at+time.Duration(chunk).Milliseconds(), endMs)
