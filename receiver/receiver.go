@@ -205,7 +205,12 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error
 	// A ResponseWriter without deadlines leaves the time limit to the server.
 	_ = connection.SetReadDeadline(time.Now().Add(h.limits.BodyTimeout))
 	b := q.body[:0]
-	h.bodyBytes.Add(int64(cap(b)))
+	if h.bodyBytes.Add(int64(cap(b))) > int64(h.limits.MaxInflightBodyBytes) {
+		// A buffer from the pool counts as well; without it the request is
+		// refused below, before a byte is read.
+		h.bodyBytes.Add(-int64(cap(b)))
+		b = nil
+	}
 	first := int64(4096)
 	if r.ContentLength > 0 {
 		first = min(r.ContentLength+1, firstBodyBytes) // 1 more, to see the end without growing
