@@ -103,6 +103,14 @@ func TestScopes(t *testing.T) {
 		}
 	})
 
+	// Whether it is ready is told to everybody, why not to those who may know.
+	for who, token := range tokens {
+		_, body := s.do("GET", "/-/ready", "", "Authorization", "Bearer "+token)
+		if told := strings.Contains(body, "replayed"); told != (who == "reader" || who == "admin") || !strings.Contains(body, `"journal","ok":true`) {
+			t.Errorf("/-/ready tells %s %s", who, body)
+		}
+	}
+
 	auth := func(who string) []string { return []string{"Authorization", "Bearer " + tokens[who]} }
 	if p := s.problem(403, "GET", "/power/current", "", auth("writer")...); p.Detail != `the token "writer" has scope write; this route needs scope read` {
 		t.Errorf("detail %q", p.Detail)
