@@ -105,6 +105,7 @@ type Worker struct {
 // An outage is a run of errors.
 type outage struct {
 	since  time.Time // zero: none
+	last   string    // text of the newest error
 	text   string    // of the error that was logged last
 	logged time.Time
 }

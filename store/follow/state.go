@@ -15,6 +15,7 @@ func (w *Worker) failed(err error) {
 	now := time.Now()
 	o := &w.outage
 	text := err.Error()
+	o.last = text
 	switch {
 	case o.since.IsZero():
 		o.since = now
@@ -97,7 +98,7 @@ func (w *Worker) Detail() (text string, warning bool) {
 		text = fmt.Sprintf("%d entries behind", w.place.Lag)
 	}
 	if !w.outage.since.IsZero() {
-		text, warning = fmt.Sprintf("%s; not accepting since %s: %s", text, w.outage.since.UTC().Format(time.RFC3339), w.outage.text), true
+		text, warning = fmt.Sprintf("%s; not accepting since %s: %s", text, w.outage.since.UTC().Format(time.RFC3339), w.outage.last), true
 	}
 	return text, warning
 }

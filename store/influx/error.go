@@ -105,6 +105,10 @@ func explainStatus(status int, message string, header http.Header, bucket string
 		e.Setting, e.Advice = "influxdb.token", fmt.Sprintf("it needs permission to write %s", bucket)
 	case http.StatusNotFound:
 		e.Setting, e.Advice = "influxdb.bucket", fmt.Sprintf("there is no bucket %s", bucket)
+	case http.StatusInternalServerError, http.StatusInsufficientStorage:
+		if strings.Contains(e.Message, "no space left") {
+			e.Advice = "make room on InfluxDB's disk"
+		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		e.Advice = "InfluxDB has too much to do"
 	}

@@ -37,6 +37,10 @@ type Follower struct {
 
 	mu      sync.Mutex // held while a delivery is written
 	ready   bool       // Prepare went well; guarded by mu
+	major   int        // InfluxDB's version; guarded by mu
+	deaf    bool       // it was said that InfluxDB does not answer; guarded by mu
+	created bool       // Prepare made a bucket; guarded by mu
+	written bool       // something was written before; guarded by mu
 	placeMs int64      // time of the newest place there is; guarded by mu
 	refused int        // lines of the delivery that is being written; guarded by mu
 	lines   *encoder   // guarded by mu
@@ -83,7 +87,7 @@ func (f *Follower) Write(ctx context.Context, d store.Delivery) error {
 		f.log.Warn("InfluxDB refuses lines for good, they are set aside", "lines", f.refused)
 	}
 	if err != nil {
-		if e, ok := asError(err); ok && e.Status == http.StatusNotFound {
+		if e, ok := asError(err); ok && e.Status == http.StatusNotFound && f.ready {
 			f.ready = false // the bucket may be made again
 		}
 		return fmt.Errorf("influxdb: write entries %d to %d: %w", d.FromSeq, d.ToSeq, err)
@@ -98,8 +102,25 @@ func (f *Follower) write(ctx context.Context, d store.Delivery) error {
 			return err
 		}
 	}
+	if f.written && f.created {
+		f.created = false
+		return fmt.Errorf("a bucket was dropped and is made again: %w", store.ErrLostPlace)
+	}
+	f.written, f.created = true, false
+	whole := !d.Resync || len(d.Windows)+len(d.Hours) == 0 // everything up to d.ToSeq will be there
+	if !d.Resync && d.FromSeq > 0 {
+		if err := f.hasTaken(ctx, d.FromSeq-1); err != nil {
+			return err
+		}
+	}
 	if err := f.rows(ctx, f.cfg.Bucket, f.windows, d, d.Windows); err != nil {
 		return err
+	}
+	if whole {
+		f.batch.add(f.placeLine(f.batch.buf, d.ToSeq))
+		if err := f.flush(ctx, f.cfg.Bucket, f.windows, d); err != nil {
+			return err
+		}
 	}
 	if err := f.rows(ctx, f.cfg.hourly(), f.hours, d, d.Hours); err != nil {
 		return err
@@ -112,7 +133,7 @@ func (f *Follower) write(ctx context.Context, d store.Delivery) error {
 		f.batch.add(closedLine(f.batch.buf, start))
 	}
 	// And last of all the place: what comes before it is there.
-	if !d.Resync || len(d.Windows)+len(d.Hours) == 0 {
+	if whole {
 		f.batch.add(f.placeLine(f.batch.buf, d.ToSeq))
 	}
 	return f.flush(ctx, f.cfg.hourly(), f.hours, d)

@@ -58,7 +58,7 @@ func (f *Follower) prepare(ctx context.Context) error {
 	if !f.ready {
 		f.log.Info("InfluxDB follows the books", "version", version, "bucket", f.cfg.Bucket, "hourly", f.cfg.hourly())
 	}
-	f.ready = true
+	f.ready, f.major = true, major
 	return nil
 }
 
@@ -121,6 +121,7 @@ func (f *Follower) database(ctx context.Context, name string, keep time.Duration
 		}
 		return err
 	}
+	f.created = true
 	f.log.Info("created a database in InfluxDB", "database", name, "retention", keep)
 	return nil
 }
@@ -147,6 +148,7 @@ func (f *Follower) bucket(ctx context.Context, name string, keep time.Duration) 
 		e.Setting, e.Advice = "influxdb.bucket", "it could not be created; "+command
 		return e
 	}
+	f.created = true
 	f.log.Info("created a bucket in InfluxDB", "bucket", name, "retention", keep)
 	return nil
 }

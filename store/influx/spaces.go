@@ -54,7 +54,7 @@ func (f *Follower) writeSpaces(ctx context.Context, d store.Delivery) error {
 		}
 	}
 	from, to := hours[0], hours[len(hours)-1]+hourMs
-	err := f.influxql.query(ctx, f.cfg.hourly(), `SELECT "held_ms" FROM "`+spaceMeasurement+`" WHERE `+timeRange(from, to)+` GROUP BY *`, nil, func(s series) error {
+	_, err := f.ask(ctx, f.cfg.hourly(), `SELECT "held_ms" FROM "`+spaceMeasurement+`" WHERE `+timeRange(from, to)+` GROUP BY *`, func(s series) error {
 		price, err := strconv.ParseInt(s.Tags["price"], 10, 64)
 		if err != nil {
 			return fmt.Errorf("price of %s: %w", spaceMeasurement, err)

@@ -267,9 +267,37 @@ func TestBucketDropped(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "influxdb.bucket: 404") {
 		t.Errorf("write: %v, want influxdb.bucket: 404", err)
 	}
-	write(t, f, delivery(rowOf("a", 0, 1)))
+	// It is made again, but what it had is gone.
+	if err := f.Write(t.Context(), delivery(rowOf("a", 0, 1))); !errors.Is(err, store.ErrLostPlace) {
+		t.Errorf("write: %v, want %v", err, store.ErrLostPlace)
+	}
+	write(t, f, store.Delivery{FromSeq: 4, ToSeq: 4, Windows: delivery(rowOf("a", 0, 1)).Windows, Resync: true})
+	if err := f.Check(t.Context(), 4); !errors.Is(err, store.ErrLostPlace) {
+		t.Errorf("half of it sent again: %v, want %v", err, store.ErrLostPlace)
+	}
+	write(t, f, store.Delivery{FromSeq: 4, ToSeq: 4, Resync: true})
+	if err := f.Check(t.Context(), 4); err != nil {
+		t.Errorf("all of it sent again: %v", err)
+	}
 	if got, want := values(t, cfg, cfg.Bucket, all), fmt.Sprintln(day0, 1, "a"); got != want {
 		t.Errorf("made again it has %q, want %q", got, want)
+	}
+
+	// Dropped and made again between two writes.
+	for _, name := range []string{cfg.Bucket, cfg.hourly()} {
+		for _, statement := range []string{"DROP", "CREATE"} {
+			if err := shared.Query(t.Context(), "", statement+` DATABASE "`+name+`"`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d := delivery(rowOf("a", 1, 1))
+		d.FromSeq, d.ToSeq = 5, 5
+		if err := f.Write(t.Context(), d); !errors.Is(err, store.ErrLostPlace) || !strings.Contains(err.Error(), name) {
+			t.Errorf("write: %v, want %v", err, store.ErrLostPlace)
+		}
+		write(t, f, store.Delivery{FromSeq: 4, ToSeq: 4, Resync: true})
+		write(t, f, d)
+		write(t, f, store.Delivery{FromSeq: 4, ToSeq: 4, Resync: true})
 	}
 }
 
