@@ -1,10 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -295,4 +304,105 @@ func configFile(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// Tokens over TLS and HTTP/2, client certificates demanded: refusals come at
+// once there as well, and passwords beside tokens are refused at the start.
+func TestTokensOverTLS(t *testing.T) {
+	home := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(home, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	write("cert.pem", string(certificate))
+	write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	web := write("web.yaml", "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem, client_auth_type: RequireAndVerifyClientCert}\n")
+	file := accesstest.New(t)
+	writer := file.Token("writer", "scopes: [write]")
+
+	p, err := startProcess(home, nil, "--config.file="+configFile(t, fmt.Sprintf("web: {tokens_file: %q, config_file: %q}\n", file.Path, web)),
+		"--storage.path=data", "--web.listen-address=127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(certificate)
+	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
+		RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	}}}
+	defer client.CloseIdleConnections()
+	url := strings.Replace(p.url, "http://", "https://", 1)
+	do := func(token string, content io.Reader) (int, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/v1/write", content)
+		if err != nil {
+			return 0, err
+		}
+		r.Header = capturedBodies(t, "v1")[0].header.Clone()
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := client.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		defer answer.Body.Close()
+		if answer.ProtoMajor != 2 {
+			return 0, fmt.Errorf("by %s", answer.Proto)
+		}
+		_, err = io.Copy(io.Discard, answer.Body)
+		return answer.StatusCode, err
+	}
+	good := capturedBodies(t, "v1")[0].content
+	err = eventually("a body is taken", func() error {
+		status, err := do(writer, bytes.NewReader(good))
+		if err == nil && status != http.StatusNoContent {
+			err = fmt.Errorf("%d", status)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.log())
+	}
+	for range 3 {
+		silent, feed := io.Pipe()
+		defer feed.Close()
+		if status, err := do("wlt_unknown", silent); err != nil || status != http.StatusUnauthorized {
+			t.Errorf("a body that does not come, with an unknown token: %d %v", status, err)
+		}
+	}
+	if status, err := do(writer, bytes.NewReader(good)); err != nil || status != http.StatusNoContent {
+		t.Errorf("after refusals on the same connection: %d %v", status, err)
+	}
+	client.Transport.(*http.Transport).TLSClientConfig.Certificates = nil
+	client.CloseIdleConnections()
+	if status, err := do(writer, bytes.NewReader(good)); err == nil {
+		t.Errorf("without a client certificate: %d", status)
+	}
+
+	users := write("users.yaml", "basic_auth_users: {a: b}\n")
+	_, err = startProcess(t.TempDir(), nil, "--config.file="+configFile(t, fmt.Sprintf("web: {tokens_file: %q, config_file: %q}\n", file.Path, users)), "--web.listen-address=127.0.0.1:0")
+	if err == nil || !strings.Contains(err.Error(), "exclude each other") {
+		t.Errorf("tokens beside passwords: %v", err)
+	}
 }
