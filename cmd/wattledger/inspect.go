@@ -26,6 +26,7 @@ type inspector struct {
 	logger   *slog.Logger
 	findings atomic.Int64
 
+	repairs prometheus.Gauge
 	found   prometheus.Gauge
 	seconds prometheus.Gauge
 	last    prometheus.Gauge
@@ -33,8 +34,10 @@ type inspector struct {
 
 func newInspector(path string, every time.Duration, logger *slog.Logger, reg prometheus.Registerer) *inspector {
 	f := promauto.With(reg)
-	return &inspector{
+	i := &inspector{
 		path: path, every: every, logger: logger,
+		repairs: f.NewGauge(prometheus.GaugeOpts{
+			Name: "wattledger_storage_repairs", Help: "Repairs whose damaged-… folders are still in the storage path; what they lost is in them and in the log."}),
 		found: f.NewGauge(prometheus.GaugeOpts{
 			Name: "wattledger_storage_findings", Help: "Damaged places the last inspection of the storage path found; wattledger verify names them."}),
 		seconds: f.NewGauge(prometheus.GaugeOpts{
@@ -42,6 +45,8 @@ func newInspector(path string, every time.Duration, logger *slog.Logger, reg pro
 		last: f.NewGauge(prometheus.GaugeOpts{
 			Name: "wattledger_storage_inspection_timestamp_seconds", Help: "When the last inspection of the storage path ended; 0 before the first."}),
 	}
+	i.repairs.Set(float64(pastRepairs(path, logger)))
+	return i
 }
 
 // run inspects until ctx ends.

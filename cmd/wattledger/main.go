@@ -33,6 +33,7 @@ Commands:
   rerate        give stored rows the prices in force, after these have changed
   dead-letter   list, retry or drop what the server of a follower refused
   verify        check every byte of a storage path, also beside a running server
+  repair        keep what is good of a damaged storage path, and say what is lost
   demo          serve a simulated cluster from an empty temporary store
   token new     make a token for web.tokens_file
   version       print the version
@@ -89,6 +90,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return tokenCommand(args, stdout, stderr)
 	case "verify":
 		return verify(ctx, args, stdout, stderr)
+	case "repair":
+		return repair(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil

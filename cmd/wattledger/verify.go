@@ -102,12 +102,18 @@ func otherFiles(path string) (names []string, err error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // gone meanwhile
 		}
-		if err != nil || d.IsDir() {
-			return err
-		}
-		name, err = filepath.Rel(path, name)
 		if err != nil {
 			return err
+		}
+		if name, err = filepath.Rel(path, name); err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if strings.HasPrefix(name, "damaged-") {
+				names = append(names, name+": set aside by a repair")
+				return fs.SkipDir
+			}
+			return nil
 		}
 		for _, pattern := range known {
 			if ok, _ := filepath.Match(pattern, name); ok {

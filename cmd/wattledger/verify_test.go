@@ -78,7 +78,7 @@ var makeUsed = sync.OnceValues(func() (string, error) {
 	if err := untilReady(url); err != nil {
 		return "", err
 	}
-	if err := feedCluster(ctx, url, time.UnixMilli(usedFromMs), usedMinutes); err != nil {
+	if err := feedCluster(ctx, url, time.UnixMilli(usedFromMs), 0, usedMinutes); err != nil {
 		return "", err
 	}
 	flushed := func() error {
@@ -89,7 +89,10 @@ var makeUsed = sync.OnceValues(func() (string, error) {
 		if err != nil {
 			return err
 		}
-		_, err = os.Stat(filepath.Join(cfg.Storage.Path, "snapshots", fmt.Sprintf("snapshot-%020d", usedMinutes)))
+		kept, err := filepath.Glob(filepath.Join(cfg.Storage.Path, "snapshots", "*"))
+		if err == nil && (len(kept) != 2 || filepath.Base(kept[1]) != fmt.Sprintf("snapshot-%020d", usedMinutes)) {
+			err = fmt.Errorf("snapshots are on their way: %v", kept)
+		}
 		return err
 	}
 	if err := eventually("flushed", flushed); err != nil {
@@ -107,8 +110,8 @@ var makeUsed = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// feedCluster sends the demo's cluster, minute by minute.
-func feedCluster(ctx context.Context, url string, from time.Time, minutes int) error {
+// feedCluster sends the demo's cluster, minute by minute, from the first on.
+func feedCluster(ctx context.Context, url string, from time.Time, first, minutes int) error {
 	sim, err := cluster.New(cluster.Demo(1, from))
 	if err != nil {
 		return err
@@ -116,6 +119,9 @@ func feedCluster(ctx context.Context, url string, from time.Time, minutes int) e
 	client := remotewrite.Client{URL: url + "/api/v1/write", Format: remotewrite.Format{Version: 2, Encoding: "snappy"}, UserAgent: "test", HTTP: http.DefaultClient}
 	for i := range minutes {
 		sim.Advance(from.Add(time.Duration(i+1) * time.Minute))
+		if i < first {
+			continue
+		}
 		samples := demoSamples(sim, nil, func(name string, labels []cluster.Label) bool {
 			return neededInDemo(name, labels, i%10 == 0)
 		})
