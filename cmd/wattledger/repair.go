@@ -247,7 +247,7 @@ func reconcile(ctx context.Context, cfg *configs.Config, books *local.Store, asi
 // not have, and writes a snapshot. The first windows, as long as partial, lack
 // what came before: the books' own are better.
 func (l *bookingLine) settle(ctx context.Context, from uint64, books *local.Store, partial time.Duration) error {
-	if _, _, err := l.ingest.Replay(ctx, from); err != nil {
+	if _, err := l.ingest.Replay(ctx, from); err != nil {
 		return err
 	}
 	stored, err := books.Position(ctx)

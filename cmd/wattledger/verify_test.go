@@ -78,7 +78,19 @@ var makeUsed = sync.OnceValues(func() (string, error) {
 	if err := untilReady(url); err != nil {
 		return "", err
 	}
-	if err := feedCluster(ctx, url, time.UnixMilli(usedFromMs), 0, usedMinutes); err != nil {
+	if err := feedCluster(ctx, url, time.UnixMilli(usedFromMs), 0, usedMinutes/2); err != nil {
+		return "", err
+	}
+	if err := eventually("a snapshot", func() error {
+		kept, err := filepath.Glob(filepath.Join(cfg.Storage.Path, "snapshots", "*"))
+		if err == nil && len(kept) == 0 {
+			err = errors.New("none yet")
+		}
+		return err
+	}); err != nil {
+		return "", err
+	}
+	if err := feedCluster(ctx, url, time.UnixMilli(usedFromMs), usedMinutes/2, usedMinutes); err != nil {
 		return "", err
 	}
 	flushed := func() error {
