@@ -36,6 +36,9 @@ type Delivery struct {
 	// type of workload, as Querier.Sum tells it. Only for followers that want it.
 	Spaces []Row
 	Resync bool // stored rows sent again after the follower lost its place
+	// With Resync: of the kind of rows there are, there are no others that start in
+	// [FromMs, ToMs).
+	FromMs, ToMs int64
 }
 
 // A Follower is an engine fed from the local one. Write returns nil only when

@@ -252,6 +252,7 @@ func (w *Worker) sendStored(ctx context.Context) error {
 				return err
 			}
 			d.Windows, d.Hours, d.Spaces, next = rows.Windows, rows.Hours, rows.Spaces, after
+			d.FromMs, d.ToMs = at, after
 			if next <= at {
 				return fmt.Errorf("stored rows from %d: the next begin at %d", at, next)
 			}

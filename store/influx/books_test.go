@@ -283,6 +283,46 @@ func TestBooks(t *testing.T) {
 	}
 }
 
+// What moved to another workload while InfluxDB was not told is gone from where it
+// was once the stored rows have been sent again.
+func TestResync(t *testing.T) {
+	t.Parallel()
+	b := openBooks(t)
+	list := manyHolders()
+	var batch store.Batch
+	for m := int64(0); m < 130; m++ {
+		for i, h := range list {
+			batch.Charges = append(batch.Charges, charge(h, day0+m*minuteMs, m*1000+int64(i), &seed, uint64(m+1)))
+		}
+	}
+	b.append(batch)
+	b.feed()
+	moved := *list[4]
+	moved.Workload.Name, moved.Workload.Namespace, moved.Type = `late, "x"\`, "ns late", power.Batch
+	b.append(store.Batch{Holders: []*power.Holder{&moved}})
+
+	entries, err := b.local.Next(t.Context(), b.seq, 100)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	b.seq = entries[len(entries)-1].Seq // as if they had been too old to be kept
+	for at := int64(day0); ; at += 10 * minuteMs {
+		d := store.Delivery{FromSeq: b.seq, ToSeq: b.seq, Resync: true, FromMs: at, ToMs: at + 10*minuteMs}
+		if d.Windows, err = b.local.WindowsBetween(t.Context(), d.FromMs, d.ToMs); err != nil {
+			t.Fatal(err)
+		}
+		if d.Hours, err = b.local.HoursBetween(t.Context(), d.FromMs, d.ToMs); err != nil {
+			t.Fatal(err)
+		}
+		d.Spaces = spacesOf(b, b.local, d.Hours)
+		write(b, b.follower, d)
+		if len(d.Windows) == 0 {
+			break
+		}
+	}
+	b.compareSome(day0, day0+4*hourMs)
+}
+
 // Within an hour that was used at several prices, sums keep what it cost.
 func TestSeveralPricesInAnHour(t *testing.T) {
 	t.Parallel()

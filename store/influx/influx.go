@@ -165,6 +165,11 @@ func (f *Follower) rows(ctx context.Context, bucket string, to api.WriteAPIBlock
 			}
 		}
 	}
+	if d.Resync && len(rows) > 0 {
+		if err := f.clearOthers(ctx, bucket, d, rows); err != nil {
+			return err
+		}
+	}
 	return f.flush(ctx, bucket, to, d)
 }
 
