@@ -49,6 +49,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	}
 	inspect := newInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
 	ready := &readiness{following: following, storage: inspect}
+	registerLimits(cfg, ready, reg)
 	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTasks()
 	work := &tasks{ready: ready, stopping: stopping}

@@ -56,6 +56,7 @@ func (w *Worker) measure(ctx context.Context) (Place, error) {
 		seconds = max(0, time.Since(time.UnixMilli(p.OldestMs)).Seconds())
 	}
 	w.metrics.lagSeconds.WithLabelValues(name).Set(seconds)
+	w.metrics.used.WithLabelValues(name).Set(p.Used)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.place
