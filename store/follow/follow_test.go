@@ -212,6 +212,9 @@ wattledger_follower_lag_entries{follower="redis"} 0
 # HELP wattledger_follower_lag_seconds Age of the oldest outbox entry a follower has yet to take.
 # TYPE wattledger_follower_lag_seconds gauge
 wattledger_follower_lag_seconds{follower="redis"} 0
+# HELP wattledger_follower_outbox_used_ratio How much of what the outbox may keep a follower has yet to take; at 1 it loses its place and the stored rows are sent again.
+# TYPE wattledger_follower_outbox_used_ratio gauge
+wattledger_follower_outbox_used_ratio{follower="redis"} 0
 # HELP wattledger_follower_written_rows_total Rows a follower has accepted, those sent again included.
 # TYPE wattledger_follower_written_rows_total counter
 wattledger_follower_written_rows_total{follower="redis"} 3
