@@ -28,12 +28,16 @@ func diskFull(ctx context.Context, r *run, random *mathrand.Rand) error {
 	if !r.rig.mounted {
 		return notHere{"mounting is not allowed"}
 	}
-	out, err := exec.Command("df", "--output=used", "-k", r.rig.storage).Output()
+	// It grows while one looks, and cannot be made smaller than it is.
+	err := eventually(ctx, "a full disk", func() error {
+		out, err := exec.Command("df", "--output=used", "-k", r.rig.storage).Output()
+		if err != nil {
+			return err
+		}
+		used := strings.TrimSpace(string(out[bytes.IndexByte(out, '\n')+1:]))
+		return remount(r.rig.storage, "size="+used+"k")
+	})
 	if err != nil {
-		return err
-	}
-	used := strings.TrimSpace(string(out[bytes.IndexByte(out, '\n')+1:]))
-	if err := remount(r.rig.storage, "size="+used+"k"); err != nil {
 		return err
 	}
 	pause(ctx, time.Second+seconds(random, 5))

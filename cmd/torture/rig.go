@@ -224,6 +224,10 @@ type stopTrying struct{ error }
 
 // eventually asks until ok holds and says what is still wrong when patience ends.
 func eventually(ctx context.Context, what string, ok func() error) error {
+	return within(ctx, patience, what, ok)
+}
+
+func within(ctx context.Context, patience time.Duration, what string, ok func() error) error {
 	deadline := time.Now().Add(patience)
 	for {
 		err := ok()
