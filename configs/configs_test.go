@@ -162,6 +162,8 @@ func TestLoadErrors(t *testing.T) {
 	f("metrics: {file: /does/not/exist}", "metrics.file: open /does/not/exist")
 	f("transform: {rules_file: /does/not/exist}", "transform.rules_file: open /does/not/exist")
 	f("log: {format: xml}", `log.format "xml"`)
+	f("web: {max_connections: 0}", "web: max_connections must be above 0")
+	f("web: {tokens_file: /does/not/exist}", "web: tokens file /does/not/exist: no such file")
 	f("storage: {path: ''}", "storage.path must not be empty")
 	f("kepler: {interval: 1h}", "kepler.interval 1h0m0s")
 	f("receiver: {max_senders: 0}", "receiver: max_senders")

@@ -131,6 +131,23 @@ func (a *api) refuse(reason string, p *Problem) error {
 	return p
 }
 
+// refusedEvery is the least time between two log lines about refusals: whoever
+// is refused can ask as often as he likes.
+const refusedEvery = 10 * time.Second
+
+// refused is what comes before the answer to a request that may not go on.
+func (a *api) refused(rt route, w http.ResponseWriter, r *http.Request, id string, err error) {
+	now := time.Now()
+	if last := a.refusedAt.Load(); now.UnixNano()-last > int64(refusedEvery) && a.refusedAt.CompareAndSwap(last, now.UnixNano()) {
+		a.logger.Warn("request refused; more within ten seconds are only counted", "route", rt.path, "remote", r.RemoteAddr, "request_id", id, "err", err)
+	}
+	if r.ContentLength != 0 {
+		// The server reads a body before it lets the answer out. One that is slow
+		// must not hold up its own refusal.
+		_ = http.NewResponseController(w).SetReadDeadline(now.Add(20 * time.Millisecond))
+	}
+}
+
 // bearer returns the token of a request.
 func bearer(r *http.Request) (secret string, given bool) {
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")

@@ -147,11 +147,11 @@ func TestAdminRoutesAreLocal(t *testing.T) {
 			Senders: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "[]") }),
 			Reload:  func(context.Context) error { return nil },
 		}, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
-		for _, rt := range []struct{ method, path string }{{"GET", "/debug/senders"}, {"POST", "/-/reload"}, {"GET", "/debug/pprof/cmdline"}} {
+		for i, rt := range []struct{ method, path string }{{"GET", "/debug/senders"}, {"POST", "/-/reload"}, {"GET", "/debug/pprof/cmdline"}} {
 			r := httptest.NewRequest(rt.method, "http://"+host+rt.path+"?a=b", nil)
 			r.RemoteAddr = remote
-			for i := 0; i < len(header); i += 2 {
-				r.Header.Set(header[i], header[i+1])
+			for k := 0; k < len(header); k += 2 {
+				r.Header.Set(header[k], header[k+1])
 			}
 			log.Reset()
 			w := httptest.NewRecorder()
@@ -160,6 +160,9 @@ func TestAdminRoutesAreLocal(t *testing.T) {
 				t.Errorf("%s %s from %s to %s: %d, want %d: %s", rt.method, rt.path, remote, host, w.Code, want, w.Body)
 			}
 			line := log.String()
+			if told := strings.Contains(line, "request refused"); told != (want != 200 && i == 0) {
+				t.Errorf("%s %s from %s to %s: refusal %d is in the log: %v", rt.method, rt.path, remote, host, i, told)
+			}
 			if audited := strings.Contains(line, "admin action"); audited != (want == 200) {
 				t.Errorf("%s %s from %s to %s, %d, is in the log: %q", rt.method, rt.path, remote, host, w.Code, line)
 			}

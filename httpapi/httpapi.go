@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,6 +106,7 @@ type api struct {
 	// crossOrigin keeps pages of other origins from writing with the reach of
 	// the browser they are open in.
 	crossOrigin *http.CrossOriginProtection
+	refusedAt   atomic.Int64 // Unix nanoseconds of the last line about a refusal
 }
 
 // Handlers are the routes.

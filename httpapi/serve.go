@@ -48,12 +48,10 @@ func (a *api) serve(rt route) http.Handler {
 
 		switch {
 		case h != nil:
-			if grant, err = a.authorize(rt, r); err != nil && r.ContentLength != 0 {
-				// The server reads a body before it lets the answer out. One
-				// that is slow must not hold up its own refusal.
-				_ = http.NewResponseController(rec).SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-			} else if err == nil {
+			if grant, err = a.authorize(rt, r); err == nil {
 				err = a.run(rt, h, rec, r.WithContext(access.With(r.Context(), grant)))
+			} else {
+				a.refused(rt, rec, r, id, err)
 			}
 			a.answer(rt, rec, r, id, err)
 		case r.Method == http.MethodOptions:

@@ -149,7 +149,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	code := h.answer(w, f, q, err, began)
 	h.metrics.request(f, code, time.Since(began), len(q.body))
 	if from.note(f, code, &q.tally, &q.seen, err, began) {
-		h.logger.Warn("remote write refused in whole or in part", "sender", from.name, "code", code, "reason", h.reasonText(q, err, began))
+		h.logger.Warn("remote write refused in whole or in part", "sender", from.name, "token", access.From(r.Context()).Name(),
+			"request_id", w.Header().Get("X-Request-Id"), "code", code, "reason", h.reasonText(q, err, began))
 	}
 	q.reset()
 	h.requests.Put(q)
