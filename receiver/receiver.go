@@ -330,6 +330,7 @@ func (h *Handler) Take(ctx context.Context, r *journal.Record) (samples int, err
 	}
 	defer d.zstd.Close()
 	q := new(request)
+	d.confine(q, r.Clusters)
 	if err := d.decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
 		return 0, err
 	}

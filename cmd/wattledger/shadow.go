@@ -24,7 +24,6 @@ import (
 type shadow struct {
 	source    *backfill.Source
 	stage     *transform.Stage
-	ingest    *receiver.Handler
 	windowMs  int64
 	horizonMs int64 // how far behind its newest sample a node's windows may move
 	open      map[nodeKey]map[int64]*shadowWindow
@@ -77,39 +76,38 @@ func runShadow(ctx context.Context, cfg *configs.Config, l *stages, source *back
 		source: source, stage: stage, windowMs: cfg.Transform.Window.Milliseconds(),
 		horizonMs: horizonMs(cfg), open: map[nodeKey]map[int64]*shadowWindow{},
 	}
-	var err, failed error // failed as it was, without what Replay adds of a journal that is none
-	feed := &past{read: func(fn func(uint64, *journal.Record) error) (err error) {
-		defer func() { failed = err }()
-		position, chunk := uint64(0), firstChunk
-		at := fromMs
-		for at < endMs && more(at) {
-			to := min(at+time.Duration(chunk).Milliseconds(), endMs)
-			n, err := eachRecord(ctx, source, at, to, func(r *journal.Record) error {
+	feed := &past{}
+	ingest, err := receiver.New(cfg.Receiver, counter.New(cfg.Accounting, stage), l.table, feed, logger, nil)
+	if err != nil {
+		return err
+	}
+	position, chunk, at := uint64(0), firstChunk, fromMs
+	for at < endMs && more(at) {
+		to := min(at+time.Duration(chunk).Milliseconds(), endMs)
+		var failed error // as it was, without what Replay adds of a journal that is none
+		n := 0
+		feed.read = func(fn func(uint64, *journal.Record) error) error {
+			n, failed = eachRecord(ctx, source, at, to, func(r *journal.Record) error {
 				position++
 				return fn(position, r)
 			})
-			if err != nil {
-				return err
-			}
-			s.samples += n
-			chunk.next(n)
-			at = to
-			if err := s.collect(at, false, take); err != nil {
-				return err
-			}
-			if err := after(s, at); err != nil {
-				return err
-			}
+			return failed
 		}
-		return s.collect(at, true, take)
-	}}
-	if s.ingest, err = receiver.New(cfg.Receiver, counter.New(cfg.Accounting, stage), l.table, feed, logger, nil); err != nil {
-		return err
+		// It returns when all of the chunk has been booked.
+		if _, err := ingest.Replay(ctx, position+1); err != nil {
+			return cmp.Or(failed, err)
+		}
+		s.samples += n
+		chunk.next(n)
+		at = to
+		if err := s.collect(at, false, take); err != nil {
+			return err
+		}
+		if err := after(s, at); err != nil {
+			return err
+		}
 	}
-	if _, err = s.ingest.Replay(ctx, 1); failed != nil {
-		return failed
-	}
-	return err
+	return s.collect(at, true, take)
 }
 
 // horizonMs is how long after its end a window may still move.
