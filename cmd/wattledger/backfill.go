@@ -220,6 +220,7 @@ func backfillServing(ctx context.Context, cfg *configs.Config, l *stages, r http
 // toMs. After an outage they are all open: what was booked over it has just moved them.
 func (l *stages) awaitClosed(ctx context.Context, cfg *configs.Config, toMs int64, tell func(httpapi.Event)) error {
 	toMs = min(toMs, l.newestMs()-horizonMs(cfg)) // what is newer is not waited for
+	toMs -= toMs % cfg.Transform.Window.Milliseconds()
 	deadline := time.Now().Add(time.Duration(horizonMs(cfg))*time.Millisecond + time.Minute)
 	tick := time.NewTicker(min(time.Second, cfg.Storage.FlushInterval))
 	defer tick.Stop()

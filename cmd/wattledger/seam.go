@@ -23,6 +23,7 @@ type stretch struct {
 	newestMs      int64 // start of the newest window looked at; 0 before the first
 	differs       int   // windows in which the two say different things
 	lastDiffersMs int64
+	lastSeamMs    int64
 	booked, found [2]power.Energy // in those: of the node, and of the containers and VMs on it
 	lacks         string          // what the books have and the shadow does not
 	skipped       string          // why nothing is done
@@ -78,9 +79,12 @@ func (x *examination) take(ctx context.Context, w *shadowWindow) error {
 		return err
 	}
 	same, telling := compare(w, b)
+	if same && telling {
+		n.lastSeamMs = start
+	}
 	switch {
 	case same && telling && start < x.fromMs: // a seam: nothing before it matters
-		*n = stretch{fromMs: start + x.windowMs, anchored: true, newestMs: start}
+		*n = stretch{fromMs: start + x.windowMs, anchored: true, newestMs: start, lastSeamMs: start}
 	case same && telling && start >= x.toMs && n.anchored:
 		n.toMs, n.closed = start, true
 	case same || !n.anchored || start < n.fromMs:
@@ -155,6 +159,9 @@ func (x *examination) end(openMs func(nodeKey) int64) {
 	for k, n := range x.nodes {
 		if !n.closed && n.anchored && x.known[k].LastMs < x.toMs {
 			n.toMs, n.closed = x.toMs, true // nothing follows that could be told apart
+		}
+		if !n.closed && n.anchored && n.lastSeamMs > n.lastDiffersMs {
+			n.toMs, n.closed = n.lastSeamMs, true // the range reaches to where minutes are still open
 		}
 		switch {
 		case n.skipped != "":
