@@ -16,7 +16,7 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server strace buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build install influxd test race run demo lint fuzz torture bench bench-store peers bench-peers docker-build docker-run clean
+.PHONY: build install influxd test race run demo lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
@@ -99,6 +99,30 @@ peers:
 bench-peers: build peers
 	bin/loadgen peers -protocol 1 $(ARGS)
 	bin/loadgen peers -protocol 2 $(ARGS)
+
+# The same source in two places gives the same bytes.
+reproducible:
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir "$$dir/elsewhere" && \
+	git ls-files -z | tar -c --null -T - | tar -x -C "$$dir/elsewhere" && \
+	for from in . "$$dir/elsewhere"; do \
+		CGO_ENABLED=0 go build -C "$$from" $(BUILDFLAGS) -o "$$dir/again" ./cmd/wattledger || exit 1; \
+		[ -e "$$dir/first" ] || mv "$$dir/again" "$$dir/first"; \
+	done && \
+	cmp "$$dir/first" "$$dir/again" && echo "reproducible: sha256 $$(sha256sum < "$$dir/first" | cut -d' ' -f1)"
+
+# What the program is made of, as the program itself says: every module with its
+# version and checksum.
+sbom: build
+	go version -m -json bin/wattledger > bin/wattledger.modules.json
+	@echo bin/wattledger.modules.json
+
+# Known vulnerabilities in what is called. Fails when there are any; where the
+# database cannot be reached it says that nothing was checked.
+vuln:
+	@out=$$(go tool govulncheck ./... 2>&1); status=$$?; echo "$$out"; \
+	if [ $$status != 0 ] && echo "$$out" | grep -q '^govulncheck: fetching vulnerabilities'; then \
+		echo "make vuln: NOT CHECKED: the database of vulnerabilities cannot be reached from here"; exit 0; \
+	fi; exit $$status
 
 docker-build:
 	VERSION=$(VERSION) deployment/image.sh build
