@@ -63,9 +63,6 @@ func maskURL(text string) string {
 // Notices says what in c has no effect, or one that may surprise.
 func (c *Config) Notices() []string {
 	var list []string
-	if c.Kepler.PrometheusURL != "" {
-		list = append(list, "kepler.prometheus_url is set, but this version does not use it")
-	}
 	if c.Metrics.Book == "psys" {
 		list = append(list, "metrics.book psys: nodes without a psys zone, and legacy nodes, book nothing under it for what only package and dram show")
 	}
