@@ -97,11 +97,16 @@ func (f front) serve(cfg *configs.Web, logger *slog.Logger) error {
 	return fmt.Errorf("serve %s: %w", f.listener.Addr(), err)
 }
 
-// shutdown waits for requests in the works.
+// shutdown waits for requests in the works, and cuts off those that are still
+// not done when ctx ends.
 func (fs fronts) shutdown(ctx context.Context) error {
 	var errs []error
 	for _, f := range fs {
-		errs = append(errs, f.server.Shutdown(ctx))
+		err := f.server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = f.server.Close()
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

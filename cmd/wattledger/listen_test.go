@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -74,4 +75,31 @@ func TestListenerTaken(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
+}
+
+// Requests that never become whole do not make a stop fail: nobody was told that
+// they are durable, and whoever sends them does so again.
+func TestStopCutsOffHalfRequests(t *testing.T) {
+	l := startLine(t, t.TempDir(), nil)
+	for _, text := range []string{"", "Content-Length: 5000\r\n\r\nhalf a body"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(l.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprintf(c, "POST /api/v1/write HTTP/1.1\r\nHost: w\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n%s", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := eventually("half a request is in the works", func() error {
+		_, text, err := get(l.url + "/metrics")
+		if err == nil && !strings.Contains(text, "\nwattledger_requests_inflight 1\n") {
+			err = fmt.Errorf("it is not")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.stop() // fails the test if run ended with an error
 }

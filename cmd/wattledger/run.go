@@ -135,7 +135,13 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		stopTasks()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		err := errors.Join(l.ingest.Stop(stop), ports.shutdown(stop))
+		if err := l.ingest.Stop(stop); err != nil {
+			logger.Warn("cutting off requests that are not whole; they were not answered and will come again", "err", err)
+		}
+		err := ports.shutdown(stop)
+		cut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		err = errors.Join(err, l.ingest.Stop(cut)) // what was whole is booked before the last flush
 		stopBackground()
 		return err
 	})
