@@ -35,7 +35,7 @@ func runPeers(ctx context.Context, args []string, out io.Writer) error {
 	fs.BoolVar(&plan.all, "all-series", true, "also the series that are not booked: watts, pods, processors")
 	senders := fs.Int("senders", 4, "connections")
 	rate := fs.Float64("rate", 0, "samples a second in an open loop; 0 for a closed loop")
-	settle := fs.Duration("settle", 5*time.Second, "how long the server's CPU time is watched after the last answer")
+	settle := fs.Duration("settle", 12*time.Second, "how long the server's CPU time is watched after the last answer")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}

@@ -236,7 +236,7 @@ func reconcile(ctx context.Context, cfg *configs.Config, books *local.Store, asi
 		return nil, err
 	}
 	lost = []string{"snapshots: none fits; memory was made again from the journal, which begins with request " + fmt.Sprint(log.First()) +
-		": 0 J of counters that it has samples of; what a counter gained between its last sample before and its first in it cannot be known, one that was silent all the while and comes back is booked from its beginning, and what is known of pods comes with the next scrape of kube-state-metrics"}
+		": 0 J of counters that it has samples of; what a counter gained between its last sample before and its first in it cannot be known, one that was silent all the while, or had ended, and is sent again is booked from its beginning, so what the books already have of it is booked twice; what is known of pods comes with the next scrape of kube-state-metrics"}
 	if stored+1 < log.First() {
 		lost = append(lost, fmt.Sprintf("journal and books: requests %d to %d are in neither; what they would have booked cannot be known", stored+1, log.First()-1))
 	}
