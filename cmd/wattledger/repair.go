@@ -227,7 +227,12 @@ func reconcile(ctx context.Context, cfg *configs.Config, books *local.Store, asi
 	case log.First() == 1:
 		return nil, l.settle(ctx, 1, books, 0)
 	}
+	beginMs, err := arrivalOf(ctx, log, log.First())
+	if err != nil {
+		return nil, err
+	}
 	l.flusher.cache.Start(log.First())
+	l.flusher.cache.Booked(books.HoldersBefore(beginMs), time.Now().UnixMilli())
 	stored, err := books.Position(ctx)
 	if err != nil {
 		return nil, err
@@ -236,11 +241,24 @@ func reconcile(ctx context.Context, cfg *configs.Config, books *local.Store, asi
 		return nil, err
 	}
 	lost = []string{"snapshots: none fits; memory was made again from the journal, which begins with request " + fmt.Sprint(log.First()) +
-		": 0 J of counters that it has samples of; what a counter gained between its last sample before and its first in it cannot be known, one that was silent all the while, or had ended, and is sent again is booked from its beginning, so what the books already have of it is booked twice; what is known of pods comes with the next scrape of kube-state-metrics"}
+		": 0 J of counters that it has samples of; what a counter gained between its last sample before and its first in it, or the first that comes if it was silent all the while, cannot be known; what is known of pods comes with the next scrape of kube-state-metrics"}
 	if stored+1 < log.First() {
 		lost = append(lost, fmt.Sprintf("journal and books: requests %d to %d are in neither; what they would have booked cannot be known", stored+1, log.First()-1))
 	}
 	return lost, nil
+}
+
+// arrivalOf returns when a record came.
+func arrivalOf(ctx context.Context, log journal.Journal, position uint64) (ms int64, err error) {
+	found := errors.New("found")
+	err = log.Read(ctx, position, func(_ uint64, r *journal.Record) error {
+		ms = r.ArrivalMs
+		return found
+	})
+	if errors.Is(err, found) {
+		err = nil
+	}
+	return ms, err
 }
 
 // settle replays the journal from a record on, adds to the books what they do

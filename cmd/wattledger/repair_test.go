@@ -150,20 +150,25 @@ func TestRepairWithoutSnapshots(t *testing.T) {
 	// And what goes on is booked as if nothing had happened.
 	feed(usedMinutes+30, usedMinutes+50)
 	got = read()
+	checkIdentity(t, got)
 	dir = undamaged
 	feed(usedMinutes+30, usedMinutes+50)
-	goOn := 0
+	goOn, ended := 0, 0
 	for id, e := range read().totals {
-		if e == want.totals[id] || strings.HasPrefix(id, "__") {
-			continue // ended, or what is left of the others
+		if strings.HasPrefix(id, "__") {
+			continue // what is left of the others
 		}
-		goOn++
+		if e == want.totals[id] {
+			ended++
+		} else {
+			goOn++
+		}
 		if have := got.totals[id]; have[power.CPU] != e[power.CPU] {
 			t.Errorf("after more samples %.12s has %v, want %v", id, have, e)
 		}
 	}
-	if goOn < 20 {
-		t.Errorf("only %d containers went on", goOn)
+	if goOn < 20 || ended < 2 {
+		t.Errorf("only %d containers went on, %d ended", goOn, ended)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 	header := http.Header{
 		"Content-Encoding": {"snappy"}, "Content-Type": {"application/x-protobuf"}, "X-Prometheus-Remote-Write-Version": {"0.1.0"},
 	}
-	startMs := time.Now().Add(-6*time.Hour).Truncate(time.Minute).UnixMilli()
+	startMs := time.Now().Add(-6 * time.Hour).Truncate(time.Minute).UnixMilli()
 	encode := func(sender, scrape int) (body, error) {
 		samples := make([]remotewrite.Sample, containers)
 		for i := range samples {

@@ -85,11 +85,18 @@ func (s *shard) credit(a *account, h *history) {
 	n := &s.nodes[a.node]
 	t, v := h.track.head.t, h.track.head.v
 	known := n.since(a.replica)
-	if a.flags&flagNode != 0 || t <= known || !s.plausible(v, known, t) {
+	if a.flags&flagNode != 0 || t <= known || s.wasBooked(a.holder) || !s.plausible(v, known, t) {
 		return
 	}
 	h.credited, h.creditT = true, n.before(t)
 	s.book(a, h.creditT, t, v, v)
+}
+
+// wasBooked reports whether the books had the holder before memory was lost.
+func (s *shard) wasBooked(hi uint32) bool {
+	h := &s.holders[hi]
+	_, ok := s.nodes[h.node].booked[localName{h.kind, h.id}]
+	return ok
 }
 
 // maxSkewMs is how far the clocks of a pair of replicas may lie apart.

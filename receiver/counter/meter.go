@@ -413,7 +413,7 @@ func (s *shard) share(m *meter, k int) (b booked, integrated bool) {
 	if !ok {
 		n := &s.nodes[m.node]
 		known := n.since(m.replica)
-		if !m.first || p.t <= known || !s.plausible(raw, known, p.t) {
+		if !m.first || p.t <= known || s.wasBooked(m.holder) || !s.plausible(raw, known, p.t) {
 			return booked{}, false
 		}
 		return booked{start: n.before(p.t), e: raw}, false

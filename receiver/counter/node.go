@@ -18,6 +18,7 @@ type node struct {
 	times      []int64     // recent times of such samples, rising, Unix milliseconds
 	holders    map[localName]uint32
 	gone       map[accountName]goneAccount
+	booked     map[localName]uint32 // see Cache.Booked: when it was told, minutes since the epoch
 }
 
 type localName struct {

@@ -356,6 +356,11 @@ func (s *shard) sweep(arrivalMs int64) (condemned bool, freed int) {
 				delete(s.nodes[i].gone, name)
 			}
 		}
+		for name, toldMin := range s.nodes[i].booked {
+			if int64(toldMin)*60_000+10*s.forgetMs < arrivalMs {
+				delete(s.nodes[i].booked, name)
+			}
+		}
 	}
 	return condemned, freed
 }

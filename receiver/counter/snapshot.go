@@ -12,7 +12,7 @@ import (
 )
 
 // snapshotVersion is raised whenever what is written changes.
-const snapshotVersion = 2
+const snapshotVersion = 3
 
 // Position returns the position up to which every shard has applied the journal.
 func (c *Cache) Position() uint64 {
@@ -30,6 +30,21 @@ func (c *Cache) Start(position uint64) {
 	for _, s := range c.shards {
 		s.mu.Lock()
 		s.turn = position - 1
+		s.mu.Unlock()
+	}
+}
+
+// Booked tells a cache that has lost its memory which holders the books had
+// before: what their counters show first is where they stand, and has been booked.
+func (c *Cache) Booked(holders []power.HolderKey, nowMs int64) {
+	for _, key := range holders {
+		s := c.shards[shardOf(key.Cluster, key.Node)]
+		s.mu.Lock()
+		n := &s.nodes[s.node(&Mapping{Holder: key})]
+		if n.booked == nil {
+			n.booked = map[localName]uint32{}
+		}
+		n.booked[localName{key.Kind, key.ID}] = uint32(max(nowMs, 0) / 60_000)
 		s.mu.Unlock()
 	}
 }
@@ -196,6 +211,12 @@ func (n *node) walk(c *state.Codec, replicas *numbering) {
 		state.Int(c, &g.lastT)
 		state.Int(c, &g.lastV)
 		state.Uint(c, &g.seenMin)
+	})
+	byHolder := func(a, b localName) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id)) }
+	state.MapFunc(c, &n.booked, byHolder, func(k *localName, toldMin *uint32) {
+		state.Uint(c, &k.kind)
+		state.String(c, &k.id)
+		state.Uint(c, toldMin)
 	})
 }
 

@@ -38,6 +38,19 @@ func (s *Store) BookedNodes() []BookedNode {
 	return list
 }
 
+// HoldersBefore returns the holders whose first window began before a time, but
+// for what no holder used.
+func (s *Store) HoldersBefore(ms int64) (list []power.HolderKey) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for id, h := range s.view.holders {
+		if h != nil && h.Kind.PseudoName() == "" && s.last[id].first*1000 < ms {
+			list = append(list, h.HolderKey)
+		}
+	}
+	return list
+}
+
 // MinutesFromMs is the moment before which single windows have expired.
 func (s *Store) MinutesFromMs() int64 {
 	s.mu.RLock()
