@@ -69,7 +69,7 @@ var peers = []peer{
 		},
 	},
 	{
-		name: "vmagent, aggregating", program: "vmagent", protocols: []int{1}, write: "/api/v1/write", ready: "/health",
+		name: "vmagent-aggregating", program: "vmagent", protocols: []int{1}, write: "/api/v1/write", ready: "/health",
 		durable: "nothing: sums are in memory for a minute", computes: "increase and rate of every counter by all its labels, once a minute",
 		args: func(dir, address, sink string) ([]string, error) {
 			config := filepath.Join(dir, "aggregation.yml")
@@ -80,7 +80,7 @@ var peers = []peer{
 		},
 	},
 	{
-		name: "telegraf's parser", program: "telegrafparse", protocols: []int{1}, write: "/api/v1/write", ready: "/-/ready",
+		name: "telegraf-parser", program: "telegrafparse", protocols: []int{1}, write: "/api/v1/write", ready: "/-/ready",
 		durable: "nothing", computes: "parses and discards",
 		args: func(_, address, _ string) ([]string, error) { return []string{"-listen=" + address}, nil },
 	},
