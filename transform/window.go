@@ -122,7 +122,12 @@ func (n *node) window(startMs int64) *window {
 	if i < len(n.windows) && n.windows[i].startMs == startMs {
 		return n.windows[i]
 	}
-	w := &window{startMs: startMs, node: n, byHolder: make(map[*holder]int32)}
+	w := &window{startMs: startMs, node: n}
+	size := 0
+	if i > 0 { // most of its holders will be back
+		size = len(n.windows[i-1].rows)
+	}
+	w.rows, w.byHolder = make([]row, 0, size+size/16), make(map[*holder]int32, size)
 	n.windows = slices.Insert(n.windows, i, w)
 	return w
 }

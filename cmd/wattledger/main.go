@@ -154,12 +154,6 @@ func serveCommand(ctx context.Context, name string, args []string, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	// Most of what lives here has no pointers, so collecting is cheap, and a
-	// neighbour of what it measures should be small: a collection comes after
-	// half as much garbage as Go's default allows.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 	logger := newLogger(cfg.Log, stderr)
 	if name == "demo" {
 		return demo(ctx, cfg, logger)
