@@ -48,10 +48,16 @@ func TestDeadLetterStory(t *testing.T) {
 	}
 	feedSteps(t, sim, l.url, 4)
 	hasFollowed(t, l.url, dir, "influxdb")
-	_, ready, _ := get(l.url + "/-/ready")
-	_, metrics, _ := get(l.url + "/metrics")
-	if !regexp.MustCompile(`\nwattledger_dead_letters [1-9]`).MatchString(metrics) || !strings.Contains(ready, "lines refused: see wattledger dead-letter list") {
-		t.Fatalf("nothing is set aside: %s", ready)
+	err = eventually("something is set aside", func() error {
+		_, ready, _ := get(l.url + "/-/ready")
+		_, metrics, _ := get(l.url + "/metrics")
+		if !regexp.MustCompile(`\nwattledger_dead_letters [1-9]`).MatchString(metrics) || !strings.Contains(ready, "lines refused: see wattledger dead-letter list") {
+			return fmt.Errorf("readiness says %s", ready)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 
 	text, err := run("list")

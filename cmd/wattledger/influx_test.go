@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,8 @@ func startInflux(t testing.TB, auth bool) *influxtest.Server {
 	return server
 }
 
+var journalLast = regexp.MustCompile(`(?m)^wattledger_journal_last_position (\S+)$`)
+
 // hasFollowed waits until the books in dir have all that was sent and a follower
 // all that they have. The metrics of followers are only as new as their last look.
 func hasFollowed(t testing.TB, url, dir, follower string) {
@@ -126,8 +129,13 @@ func hasFollowed(t testing.TB, url, dir, follower string) {
 	defer db.Close()
 	err = eventually(follower+" has followed", func() error {
 		_, text, err := get(url + "/metrics")
-		if err != nil || !strings.Contains(text, "\nwattledger_flush_behind_records 0\n") {
-			return fmt.Errorf("the books are behind, %w", err)
+		last := journalLast.FindStringSubmatch(text)
+		if err != nil || last == nil {
+			return fmt.Errorf("no position of the journal: %v", err)
+		}
+		var booked string
+		if err := db.QueryRow("SELECT value FROM state WHERE name = 'position'").Scan(&booked); err != nil || booked != last[1] {
+			return fmt.Errorf("the books are at %s of %s, %v", booked, last[1], err)
 		}
 		var newest, taken int64
 		err = db.QueryRow("SELECT (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'), (SELECT seq FROM followers WHERE name = ?)", follower).Scan(&newest, &taken)
