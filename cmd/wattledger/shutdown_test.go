@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -76,7 +77,20 @@ func TestShutdownUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(2 * time.Second) // of load
+	err = eventually("load", func() error {
+		_, text, err := get(p.url + "/metrics")
+		m := journalLast.FindStringSubmatch(text)
+		if err != nil || m == nil {
+			return fmt.Errorf("no position of the journal: %v", err)
+		}
+		if n, err := strconv.Atoi(m[1]); err != nil || n < 500 {
+			return fmt.Errorf("%s requests, %v", m[1], err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
 	if err := p.terminate(); err != nil {
 		t.Fatal(err)

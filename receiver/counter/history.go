@@ -9,7 +9,6 @@ import "slices"
 // is dropped, and only the account remains.
 type history struct {
 	account  uint32
-	inUse    bool
 	first    bool  // points[0] is the first sample ever seen of the account
 	credited bool  // the first sample was booked in full, from creditT on
 	creditT  int64 // Unix milliseconds
@@ -49,7 +48,7 @@ func (s *shard) newHistory(i uint32, a *account) *history {
 		n = len(s.histories)
 		s.histories = append(s.histories, nil)
 	}
-	h := &history{account: i, inUse: true}
+	h := &history{account: i}
 	s.histories[n] = h
 	a.side = uint32(n) + 1
 	return h
@@ -197,17 +196,15 @@ func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 		s.book(a, x.t, n.t, n.since(x), 0)
 		o.Late++
 	}
-	o.Booked++
 	if k == len(points) {
+		o.Booked++
+		points = append(points, x)
 		h.track.add(x)
-	} else {
-		o.Booked-- // it is counted as late
-	}
-	points = slices.Insert(points, k, x)
-	s.points = points[:0]
-	if k+1 < len(points) {
+	} else { // it is counted as late
+		points = slices.Insert(points, k, x)
 		h.track.set(points)
 	}
+	s.points = points[:0]
 	if k == 0 {
 		s.credit(a, h)
 	}

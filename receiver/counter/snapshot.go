@@ -120,12 +120,14 @@ func (s *shard) walk(c *state.Codec, replicas *numbering) {
 	})
 	state.Slice(c, &s.accounts, func(a *account) { a.walk(c, s.zones, replicas) })
 	state.Slice(c, &s.histories, func(h **history) {
-		if *h == nil {
+		kept := *h != nil
+		if state.Bool(c, &kept); !kept {
+			return
+		}
+		if c.Reading() {
 			*h = &history{}
 		}
-		if (*h).walk(c); !(*h).inUse {
-			*h = nil
-		}
+		(*h).walk(c)
 	})
 	state.Slice(c, &s.meters, func(m *meter) { m.walk(c, s.zones, replicas) })
 	state.Map(c, &s.suspects, func(i *uint32, p *point) { state.Uint(c, i); p.walk(c) })
@@ -256,7 +258,6 @@ func (p *point) walk(c *state.Codec) {
 
 func (h *history) walk(c *state.Codec) {
 	state.Uint(c, &h.account)
-	state.Bool(c, &h.inUse)
 	state.Bool(c, &h.first)
 	state.Bool(c, &h.credited)
 	state.Int(c, &h.creditT)
