@@ -32,9 +32,11 @@ transform         power state strictyaml store
 httpapi           access power store transform
 client            power
 backfill          -
-backfill/promtest -
+backfill/promtest store/storetest/loopback
 configs           access power receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
+store/influx/influxtest store/storetest/loopback
+store/redis/redistest   store/storetest/loopback
 store/storetest   power store store/storetest/faultproxy
 store/influx_test store/local
 examples/influx-queries_test power store store/influx

@@ -5,7 +5,6 @@ package promtest
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
+
+	"github.com/wattledger/wattledger/store/storetest/loopback"
 )
 
 // A Server is a running Prometheus.
@@ -37,12 +38,10 @@ func Start(t testing.TB, external string) *Server {
 	if err := os.WriteFile(file, []byte("global:\n  external_labels: "+external+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	listener.Close()
 	said, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)

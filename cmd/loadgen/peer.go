@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/wattledger/wattledger/store/storetest/loopback"
 )
 
 // A peer is a remote-write receiver that can be measured beside the others.
@@ -111,12 +112,10 @@ type runningPeer struct {
 }
 
 func (p *peer) start(ctx context.Context, program, sink string) (s *runningPeer, err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		return nil, err
 	}
-	address := listener.Addr().String()
-	listener.Close()
 	dir, err := os.MkdirTemp("", "bench-peer-")
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/wattledger/wattledger/store/influx/influxtest"
 	"github.com/wattledger/wattledger/store/storetest/faultproxy"
+	"github.com/wattledger/wattledger/store/storetest/loopback"
 )
 
 // A rig is the real program with a real Redis and a real InfluxDB, each behind
@@ -52,7 +53,7 @@ func newRig(ctx context.Context, binary, dir string, followers bool) (_ *rig, er
 	}
 	// Where mounting is not allowed, the faults that need it are left out.
 	r.mounted = exec.Command("mount", "-t", "tmpfs", "-o", "size="+storageSize, "torture", r.storage).Run() == nil
-	if r.direct, err = freeAddress(); err != nil {
+	if r.direct, err = loopback.Address(); err != nil {
 		return nil, err
 	}
 	if err := r.startRedis(); err != nil {
@@ -93,7 +94,7 @@ func (r *rig) startRedis() (err error) {
 	if err != nil {
 		return fmt.Errorf("redis-server is needed: apt-get install redis-server: %w", err)
 	}
-	if r.redisAddr, err = freeAddress(); err != nil {
+	if r.redisAddr, err = loopback.Address(); err != nil {
 		return err
 	}
 	_, port, _ := net.SplitHostPort(r.redisAddr)
@@ -208,15 +209,6 @@ func (r *rig) close() {
 	if r.mounted {
 		_ = exec.Command("umount", "-l", r.storage).Run() // nothing else can be done about it
 	}
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // A stopTrying error ends eventually at once.

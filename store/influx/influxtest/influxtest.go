@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wattledger/wattledger/store/storetest/loopback"
 )
 
 // Version is the release that is built.
@@ -87,13 +88,10 @@ func Run(ctx context.Context, dir string, auth bool) (*Server, error) {
 }
 
 func (s *Server) configure(auth bool) error {
-	// Closed before influxd opens it: should another process be quicker, Start says so.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := loopback.Address()
 	if err != nil {
 		return err
 	}
-	addr := l.Addr().String()
-	l.Close()
 	s.URL = "http://" + addr
 	config := fmt.Sprintf(`reporting-disabled = true
 bind-address = "127.0.0.1:0"

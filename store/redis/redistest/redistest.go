@@ -12,6 +12,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/wattledger/wattledger/store/storetest/loopback"
 )
 
 // A Server is a redis-server on a loopback port of its own. It keeps nothing on
@@ -31,12 +33,11 @@ type Server struct {
 // kills it when the test ends.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Addr: l.Addr().String(), t: t, dir: t.TempDir(), args: args}
-	l.Close()
+	s := &Server{Addr: address, t: t, dir: t.TempDir(), args: args}
 	s.Run()
 	t.Cleanup(s.Kill)
 	return s
