@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,6 +13,12 @@ import (
 // and, last, what came of it; it must not tell anything after it has returned.
 // It ends early when ctx does.
 type Task func(ctx context.Context, r TaskRange, tell func(Event)) error
+
+// CannotBegin is the error of a task that lacks something it needs and has done
+// nothing; the text says what.
+type CannotBegin string
+
+func (e CannotBegin) Error() string { return string(e) }
 
 // A TaskRange is what a task is to work on.
 type TaskRange struct {
@@ -117,15 +124,17 @@ func stream(w http.ResponseWriter, r *http.Request, span TaskRange, t Task) erro
 	_ = connection.SetReadDeadline(time.Time{})
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
-	lines := json.NewEncoder(w)
+	lines, told := json.NewEncoder(w), false
 	tell := func(e Event) {
 		// A client that went away is noticed by the request's context.
 		_ = lines.Encode(e)
 		_ = connection.Flush()
+		told = true
 	}
-	_ = connection.Flush()
 	err := t(r.Context(), span, tell)
+	if err != nil && !told && errors.As(err, new(CannotBegin)) {
+		return newProblem(http.StatusConflict, "cannot-begin", "Cannot begin", err.Error())
+	}
 	if err != nil {
 		tell(Event{Error: err.Error()})
 		if r.Context().Err() == nil {

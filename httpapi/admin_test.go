@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -66,4 +67,13 @@ func TestTask(t *testing.T) {
 		s.problem(403, "POST", route.path, "", "Sec-Fetch-Site", "cross-site")
 	}
 	serve(t, &books{}).problem(404, "POST", "/-/rerate?from=now-1h", "")
+
+	s = serve(t, &books{}, func(_ *Config, ops *Operations) {
+		ops.Backfill = func(context.Context, TaskRange, func(Event)) error {
+			return fmt.Errorf("backfill: %w", CannotBegin("kepler.prometheus_url is not set"))
+		}
+	})
+	if p := s.problem(409, "POST", "/-/backfill?from=now-1h", ""); p.Type != "urn:wattledger:problem:cannot-begin" || !strings.Contains(p.Detail, "kepler.prometheus_url") {
+		t.Errorf("what cannot begin: %+v", p)
+	}
 }

@@ -350,10 +350,12 @@ func TestTokensOverTLS(t *testing.T) {
 	t.Cleanup(p.kill)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(certificate)
-	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
-		RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-	}}}
-	defer client.CloseIdleConnections()
+	clientWith := func(certificates ...tls.Certificate) *http.Client {
+		c := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates}}}
+		t.Cleanup(c.CloseIdleConnections)
+		return c
+	}
+	client := clientWith(tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
 	url := strings.Replace(p.url, "http://", "https://", 1)
 	do := func(token string, content io.Reader) (int, error) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/v1/write", content)
@@ -394,8 +396,7 @@ func TestTokensOverTLS(t *testing.T) {
 	if status, err := do(writer, bytes.NewReader(good)); err != nil || status != http.StatusNoContent {
 		t.Errorf("after refusals on the same connection: %d %v", status, err)
 	}
-	client.Transport.(*http.Transport).TLSClientConfig.Certificates = nil
-	client.CloseIdleConnections()
+	client = clientWith() // with connections of its own
 	if status, err := do(writer, bytes.NewReader(good)); err == nil {
 		t.Errorf("without a client certificate: %d", status)
 	}

@@ -24,7 +24,7 @@ var backfillCommand = taskCommand{name: "backfill", route: "/-/backfill", here: 
 // newSource returns the Prometheus that the configuration names.
 func newSource(cfg *configs.Config, l *stages) (*backfill.Source, error) {
 	if cfg.Kepler.PrometheusURL == "" {
-		return nil, errors.New("kepler.prometheus_url is not set: give the URL of the Prometheus that sends, in KEPLER_PROMETHEUS_URL or the configuration")
+		return nil, httpapi.CannotBegin("kepler.prometheus_url is not set: give the URL of the Prometheus that sends, in KEPLER_PROMETHEUS_URL or the configuration")
 	}
 	return backfill.New(cfg.Kepler.PrometheusURL, l.table.Metrics())
 }

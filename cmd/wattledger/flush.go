@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,32 +35,37 @@ type flusher struct {
 	logger        *slog.Logger
 	metrics       flushMetrics
 
-	mu       sync.Mutex   // held from collecting a batch until it is durable or given up
-	pending  *store.Batch // collected, and not durable yet: memory holds it to be handed over
-	flushed  uint64       // position of the newest batch that is durable
-	released uint64       // position of the newest snapshot; the journal keeps what follows the one before
+	flushed  atomic.Uint64 // position of the newest batch that is durable
+	mu       sync.Mutex    // held from collecting a batch until it is durable or given up
+	pending  *store.Batch  // collected, and not durable yet: memory holds it to be handed over
+	released uint64        // position of the newest snapshot; the journal keeps what follows the one before
 }
 
 type flushMetrics struct {
 	seconds   prometheus.Histogram
 	rows      prometheus.Counter
 	failures  prometheus.Counter
-	behind    prometheus.Gauge
+	success   prometheus.Gauge
 	snapshots prometheus.Counter
 }
 
-func newFlushMetrics(reg prometheus.Registerer) flushMetrics {
-	f := promauto.With(reg)
-	return flushMetrics{
-		seconds: f.NewHistogram(prometheus.HistogramOpts{
+// register makes the metrics of a flusher. How far the books are behind is asked
+// when it is read: a store that takes nothing holds every flush up.
+func (f *flusher) register(reg prometheus.Registerer) {
+	with := promauto.With(reg)
+	with.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattledger_flush_behind_records", Help: "Journal records whose charges are not in the store yet."},
+		func() float64 { return float64(f.journal.Last() - min(f.flushed.Load(), f.journal.Last())) })
+	f.metrics = flushMetrics{
+		seconds: with.NewHistogram(prometheus.HistogramOpts{
 			Name: "wattledger_flush_seconds", Help: "Time to collect what moved and make it durable in the store.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}),
-		rows:      f.NewCounter(prometheus.CounterOpts{Name: "wattledger_flush_rows_total", Help: "Charges and node windows written to the store."}),
-		failures:  f.NewCounter(prometheus.CounterOpts{Name: "wattledger_flush_failures_total", Help: "Batches the store did not take; each is tried again."}),
-		behind:    f.NewGauge(prometheus.GaugeOpts{Name: "wattledger_flush_behind_records", Help: "Journal records whose charges are not in the store yet."}),
-		snapshots: f.NewCounter(prometheus.CounterOpts{Name: "wattledger_snapshots_total", Help: "Snapshots of the accounts written."}),
+		rows:      with.NewCounter(prometheus.CounterOpts{Name: "wattledger_flush_rows_total", Help: "Charges and node windows written to the store."}),
+		failures:  with.NewCounter(prometheus.CounterOpts{Name: "wattledger_flush_failures_total", Help: "Batches the store did not take; each is tried again."}),
+		success:   with.NewGauge(prometheus.GaugeOpts{Name: "wattledger_flush_last_success_timestamp_seconds", Help: "When the store last had all that memory held, or this process began."}),
+		snapshots: with.NewCounter(prometheus.CounterOpts{Name: "wattledger_snapshots_total", Help: "Snapshots of the accounts written."}),
 	}
+	f.metrics.success.SetToCurrentTime()
 }
 
 // Run flushes until ctx ends, then once more and writes a snapshot.
@@ -95,14 +101,14 @@ func (f *flusher) Run(ctx context.Context) error {
 func (f *flusher) flush(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.metrics.behind.Set(float64(f.journal.Last() - min(f.flushed, f.journal.Last())))
 	if f.pending != nil {
 		if err := f.hand(ctx); err != nil {
 			return err
 		}
 	}
 	position := f.cache.Position()
-	if position == f.flushed {
+	if position == f.flushed.Load() {
+		f.metrics.success.SetToCurrentTime()
 		return nil
 	}
 	b := f.stage.Collect()
@@ -142,7 +148,9 @@ func (f *flusher) hand(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
-	f.pending, f.flushed = nil, b.Position
+	f.pending = nil
+	f.flushed.Store(b.Position)
+	f.metrics.success.SetToCurrentTime()
 	f.metrics.rows.Add(float64(len(b.Charges) + len(b.Nodes)))
 	f.metrics.seconds.Observe(time.Since(begin).Seconds())
 	return nil
@@ -185,15 +193,20 @@ func (f *flusher) load(ctx context.Context) (from uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("ask the store for its position: %w", err)
 	}
-	if stored < f.flushed {
-		return 0, fmt.Errorf("the store is at record %d and the snapshot at %d: charges between them are in neither; restore the store that belongs to this journal", stored, f.flushed)
+	if flushed := f.flushed.Load(); stored < flushed {
+		return 0, fmt.Errorf("the store is at record %d and the snapshot at %d: charges between them are in neither; restore the store that belongs to this journal", stored, flushed)
 	}
-	f.released, f.flushed = position, 0
+	f.released = position
+	f.flushed.Store(0)
 	return position + 1, nil
 }
 
 // head writes or fills how far the books were when the snapshot was taken.
-func (f *flusher) head(c *state.Codec) { state.Uint(c, &f.flushed) }
+func (f *flusher) head(c *state.Codec) {
+	flushed := f.flushed.Load()
+	state.Uint(c, &flushed)
+	f.flushed.Store(flushed)
+}
 
 // beside writes or fills what belongs to a shard outside the counter cache. The
 // directory goes with the first shard, in whose order it learns.

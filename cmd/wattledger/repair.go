@@ -176,10 +176,12 @@ func newLine(cfg *configs.Config, log journal.Journal, books *local.Store, logge
 	if err != nil {
 		return nil, err
 	}
-	return &bookingLine{ingest: ingest, flusher: &flusher{
+	f := &flusher{
 		dir: filepath.Join(cfg.Storage.Path, "snapshots"), cache: cache, stage: stage, directory: directory,
-		books: books, journal: log, logger: logger, metrics: newFlushMetrics(reg),
-	}}, nil
+		books: books, journal: log, logger: logger,
+	}
+	f.register(reg)
+	return &bookingLine{ingest: ingest, flusher: f}, nil
 }
 
 // reconcile leaves a snapshot that fits the journal and the books, so that a
@@ -289,7 +291,7 @@ func (l *bookingLine) settle(ctx context.Context, from uint64, books *local.Stor
 	if err := books.Append(ctx, b); err != nil {
 		return err
 	}
-	l.flusher.flushed = b.Position
+	l.flusher.flushed.Store(b.Position)
 	return l.flusher.snapshot()
 }
 

@@ -63,8 +63,9 @@ func openStages(cfg *configs.Config, logger *slog.Logger, reg prometheus.Registe
 	l.flush = &flusher{
 		every: cfg.Storage.FlushInterval, snapshotEvery: cfg.Storage.SnapshotInterval,
 		dir: filepath.Join(cfg.Storage.Path, "snapshots"), cache: l.cache, stage: l.stage, directory: l.directory,
-		books: l.books, journal: l.journal, logger: logger, metrics: newFlushMetrics(reg),
+		books: l.books, journal: l.journal, logger: logger,
 	}
+	l.flush.register(reg)
 	return l, nil
 }
 

@@ -25,7 +25,7 @@ type tasks struct {
 }
 
 var (
-	errNotReady = errors.New("the journal is being replayed; try again when /-/ready says so")
+	errNotReady = httpapi.CannotBegin("the journal is being replayed; try again when /-/ready says so")
 	errStopped  = errors.New("the service is stopping; run it again to go on")
 )
 
