@@ -20,7 +20,7 @@ type totals struct {
 	holders, minutes        int
 	windows, hours          int
 	redisCharges, redisRows int
-	influxRows              int
+	influxRows, influxSums  int
 	booksBytes              int64
 	differences             int
 }

@@ -110,13 +110,13 @@ func (r *run) compareInflux(ctx context.Context, b *books, t *totals, d *differ)
 		bucket string
 		rows   []store.WindowRow
 	}{{"power_metrics", b.windows}, {"power_metrics_hourly", b.hours}} {
-		points, err := influxPoints(ctx, r.rig.influxURL, s.bucket)
+		points, err := influxPoints(ctx, r.rig.influxURL, s.bucket, "energy")
 		if err != nil {
 			return err
 		}
 		for i := range s.rows {
 			w := &s.rows[i]
-			k := influxKey{w.Workload, w.Node, w.Type, w.StartMs}
+			k := influxKey{workload: w.Workload, node: w.Node, typ: w.Type, startMs: w.StartMs}
 			g, ok := points[k]
 			delete(points, k)
 			want := influxRow{
@@ -134,6 +134,44 @@ func (r *run) compareInflux(ctx context.Context, b *books, t *totals, d *differ)
 			}
 		}
 	}
+	return r.compareSpaces(ctx, b, t, d)
+}
+
+// compareSpaces holds the sums by namespace that InfluxDB has against the hours
+// they are sums of.
+func (r *run) compareSpaces(ctx context.Context, b *books, t *totals, d *differ) error {
+	points, err := influxPoints(ctx, r.rig.influxURL, "power_metrics_hourly", "namespaces")
+	if err != nil {
+		return err
+	}
+	add := func(sums map[influxKey]influxRow, k influxKey, energy power.Energy, total, idle power.Microjoules, seen, held int64) {
+		// One point for each node, workload and price there, one for each price here.
+		k = influxKey{workload: power.Workload{Cluster: k.workload.Cluster, Namespace: k.workload.Namespace}, typ: k.typ, startMs: k.startMs}
+		s := sums[k]
+		s.energy.Add(energy)
+		s.total, s.idle, s.seen, s.held = s.total+total, s.idle+idle, s.seen+seen, s.held+held
+		sums[k] = s
+	}
+	want, got := map[influxKey]influxRow{}, map[influxKey]influxRow{}
+	for i := range b.hours {
+		w := &b.hours[i]
+		add(want, influxKey{workload: w.Workload, typ: w.Type, startMs: w.StartMs}, w.Energy, w.Energy.Total(), w.Idle, w.SeenMs, w.HeldMs)
+	}
+	for k, p := range points {
+		add(got, k, p.energy, p.total, p.idle, p.seen, p.held)
+	}
+	t.influxSums = len(want)
+	for k, w := range want {
+		if got[k] != w {
+			d.add("namespaces %+v: it has %+v, the books %+v", k, got[k], w)
+		}
+		delete(got, k)
+	}
+	for k, g := range got {
+		if g != (influxRow{}) {
+			d.add("namespaces %+v: it has %+v, the books nothing", k, g)
+		}
+	}
 	return nil
 }
 
@@ -142,6 +180,7 @@ type influxKey struct {
 	node     string
 	typ      power.Type
 	startMs  int64
+	price    string // where it is a tag
 }
 
 type influxRow struct {
@@ -151,9 +190,9 @@ type influxRow struct {
 	seen, held, last, containers, revision, seconds int64
 }
 
-// influxPoints reads every point of energy in a bucket.
-func influxPoints(ctx context.Context, address, bucket string) (map[influxKey]influxRow, error) {
-	form := url.Values{"db": {bucket}, "q": {"SELECT * FROM energy"}, "epoch": {"ms"}, "chunked": {"true"}}
+// influxPoints reads every point of a measurement.
+func influxPoints(ctx context.Context, address, bucket, measurement string) (map[influxKey]influxRow, error) {
+	form := url.Values{"db": {bucket}, "q": {"SELECT * FROM " + measurement}, "epoch": {"ms"}, "chunked": {"true"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/query?"+form.Encode(), nil)
 	if err != nil {
 		return nil, err
@@ -216,6 +255,8 @@ func influxPoint(columns []string, values []any) (k influxKey, r influxRow) {
 			k.workload.Name = text(values[i])
 		case "workload_type":
 			k.typ = power.Type(text(values[i]))
+		case "price":
+			k.price = text(values[i])
 		case "node":
 			k.node = text(values[i])
 		case "energy_uj":

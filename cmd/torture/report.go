@@ -34,7 +34,7 @@ asked, and stopped, and its books are read from its disk and compared:
 - open files and goroutines with those of a server to which nothing has happened.
 
 Storage is a small file system in memory where mounting is allowed: a SIGKILL loses nothing there that a disk would
-keep, but a power cut is not part of this.
+keep, but a power cut is not part of this: the journal's TestPowerCuts is.
 
 `
 
@@ -72,7 +72,7 @@ func (r *run) report(o options, list []fault, proofs []proof) string {
 	line("| minutes of containers compared one by one | %d |", t.minutes)
 	line("| rows of windows and hours in the books | %d + %d |", t.windows, t.hours)
 	line("| entries in the Redis streams, rows they amount to | %d, %d |", t.redisCharges, t.redisRows)
-	line("| rows in InfluxDB | %d |", t.influxRows)
+	line("| rows in InfluxDB, sums by namespace and hour there | %d, %d |", t.influxRows, t.influxSums)
 	line("| differences at the last comparison | %d |", t.differences)
 	line("| defects found on the way | %d |", len(r.defects))
 	line("| open files at rest, at first and at most | %d, %d |", r.quiet.descriptors, r.peak.descriptors)
