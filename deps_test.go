@@ -23,17 +23,18 @@ access            strictyaml
 access/accesstest access
 state             -
 strictyaml        -
+suggest           -
 store             power
 store/*           power store
 receiver/journal  power
 receiver/counter  power state strictyaml
 receiver          access power receiver/journal receiver/counter
 transform         power state strictyaml store
-httpapi           access power store transform
+httpapi           access power store suggest transform
 client            power
 backfill          -
 backfill/promtest store/storetest/loopback
-configs           access power receiver receiver/journal receiver/counter transform store/* httpapi
+configs           access power suggest receiver receiver/journal receiver/counter transform store/* httpapi
 cmd/...           ...
 store/influx/influxtest store/storetest/loopback
 store/redis/redistest   store/storetest/loopback

@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wattledger/wattledger/suggest"
 )
 
 // read takes the keys that file has into c and leaves the others as they are. A
@@ -149,7 +153,7 @@ func plainKeys(node *yaml.Node, t reflect.Type, path string) error {
 		field, ok := fields[key.Value]
 		if !ok {
 			hint := ""
-			if near := nearest(key.Value, fields); near != "" {
+			if near := suggest.Nearest(key.Value, slices.Collect(maps.Keys(fields))); near != "" {
 				hint = fmt.Sprintf("; did you mean %q?", near)
 			}
 			return fmt.Errorf("line %d: unknown key %q%s", key.Line, full, hint)
@@ -159,44 +163,6 @@ func plainKeys(node *yaml.Node, t reflect.Type, path string) error {
 		}
 	}
 	return nil
-}
-
-// nearest returns the known key that is at most three edits away.
-func nearest(key string, fields map[string]reflect.Type) string {
-	best, found := 4, ""
-	for name := range fields {
-		if d := distance(key, name); d < best || d == best && name < found {
-			best, found = d, name
-		}
-	}
-	if best > 3 {
-		return ""
-	}
-	return found
-}
-
-// distance is Levenshtein's. It gives up on long words.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return math.MaxInt
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // duration reads what time.ParseDuration does, and days and weeks: 30d, 2w, 1d12h.

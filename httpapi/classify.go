@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/suggest"
 )
 
 // ClassifyInput is what a user tells of a workload. Everything may be missing.
@@ -121,7 +122,7 @@ func parseClassify(body []byte) (ClassifyInput, []ParamError) {
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
 		if !slices.Contains(classifyFields, field) {
 			reason := "is not a field of this body"
-			if n := nearest(field, classifyFields); n != "" {
+			if n := suggest.Nearest(field, classifyFields); n != "" {
 				reason += fmt.Sprintf("; did you mean %q?", n)
 			}
 			fail(clip(field), reason, classifyFields...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/suggest"
 )
 
 // No name in Kubernetes is longer than 253 bytes; container ids and node names are shorter.
@@ -46,7 +47,7 @@ func (a *api) parse(r *http.Request, known ...string) *query {
 			return q // enough to work on
 		case !slices.Contains(known, name):
 			reason := "is not a parameter of this route"
-			if n := nearest(name, known); n != "" {
+			if n := suggest.Nearest(name, known); n != "" {
 				reason += fmt.Sprintf("; did you mean %q?", n)
 			}
 			q.fail(clip(name), reason, known...)

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -112,24 +111,6 @@ func FuzzDuration(f *testing.F) {
 			t.Errorf("parseDuration(%q) = %v, written %s, read %v, %v", s, d, formatDuration(d), again, err)
 		}
 	})
-}
-
-func TestNearest(t *testing.T) {
-	f := func(name, want string) {
-		t.Helper()
-		if got := nearest(name, []string{"namespace", "workload", "workload_type", "node", "cluster", "time_range"}); got != want {
-			t.Errorf("nearest(%.40q) = %q, want %q", name, got, want)
-		}
-	}
-	f("namspace", "namespace")
-	f("Namespace", "namespace")
-	f("namesapce", "namespace")
-	f("workloads", "workload")
-	f("workload-type", "workload_type")
-	f("timerange", "time_range")
-	f("nodes", "node")
-	f("zzzzzzz", "")
-	f(strings.Repeat("x", 10_000), "")
 }
 
 func TestParseWorkloadID(t *testing.T) {

@@ -3,10 +3,11 @@ package httpapi
 import (
 	"net/http"
 	"net/http/pprof"
-	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
+
+	"github.com/wattledger/wattledger/suggest"
 )
 
 // A handler parses, asks and writes; an error it returns is answered in one place.
@@ -143,7 +144,7 @@ func (rt route) handler(method string) handler {
 func (a *api) notFound(paths []string) handler {
 	return func(_ http.ResponseWriter, r *http.Request) error {
 		p := newProblem(http.StatusNotFound, "not-found", "No such route", "there is no route "+r.URL.Path)
-		if n := nearest(r.URL.Path, paths); n != "" {
+		if n := suggest.Nearest(r.URL.Path, paths); n != "" {
 			p.Detail += "; did you mean " + n + "?"
 		}
 		return p
@@ -161,44 +162,4 @@ func pass(h http.Handler) handler {
 		h.ServeHTTP(w, r)
 		return nil
 	}
-}
-
-// nearest returns the member of known closest to name in edits, when it is
-// close enough to be what was meant.
-func nearest(name string, known []string) string {
-	best, bestEdits := "", min(len(name), 24)/3+2
-	sorted := slices.Sorted(slices.Values(known))
-	for _, k := range sorted {
-		if e := edits(strings.ToLower(name), k); e < bestEdits {
-			best, bestEdits = k, e
-		}
-	}
-	return best
-}
-
-// edits is the optimal string alignment distance between a and b. Of a long
-// name only the beginning is compared, so that its cost stays bounded.
-func edits(a, b string) int {
-	const most = 64
-	a, b = a[:min(len(a), most)], b[:min(len(b), most)]
-	var rows [most + 1][most + 1]int
-	for i := range len(a) + 1 {
-		rows[i][0] = i
-	}
-	for j := range len(b) + 1 {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }
