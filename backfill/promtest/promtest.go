@@ -1,5 +1,6 @@
-// Package promtest starts a real Prometheus for tests and fills it by remote
-// write, with samples as old as a test likes.
+// Package promtest starts a real Prometheus for tests, which scrapes what its
+// configuration says or is filled by remote write, with samples as old as a test
+// likes.
 package promtest
 
 import (
@@ -25,9 +26,15 @@ type Server struct {
 	t   testing.TB
 }
 
-// Start runs the prometheus that is installed until the test ends. external
-// are its external labels, as YAML: "{cluster: east}".
+// Start runs a Prometheus to write to. external are its external labels, as
+// YAML: "{cluster: east}".
 func Start(t testing.TB, external string) *Server {
+	t.Helper()
+	return Run(t, "global:\n  external_labels: "+external+"\n")
+}
+
+// Run runs the prometheus that is installed until the test ends.
+func Run(t testing.TB, config string) *Server {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -35,7 +42,7 @@ func Start(t testing.TB, external string) *Server {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(file, []byte("global:\n  external_labels: "+external+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	address, err := loopback.Address()

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wattledger/wattledger/backfill/promtest"
 	"github.com/wattledger/wattledger/store/storetest/loopback"
 )
 
@@ -43,7 +44,7 @@ func TestPrometheusToBooks(t *testing.T) {
 	g := newGate()
 	g.open(server.url)
 	proxy := serve(t, g)
-	startPrometheus(ctx, t, dir, exporter, proxy)
+	startPrometheus(t, exporter, proxy)
 
 	t.Log("half the counters are written")
 	await(ctx, t, "the simulated clock to reach the kill", func() error {
@@ -250,12 +251,8 @@ func (e *e2eExporter) status(ctx context.Context, t *testing.T) (s Status) {
 }
 
 // startPrometheus runs Debian's prometheus with the exporter as its only source.
-func startPrometheus(ctx context.Context, t *testing.T, dir string, e *e2eExporter, writeURL string) {
+func startPrometheus(t *testing.T, e *e2eExporter, writeURL string) {
 	t.Helper()
-	path, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Fatal("prometheus is not installed: apt-get install -y --no-install-recommends prometheus")
-	}
 	var config strings.Builder
 	fmt.Fprintf(&config, "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  external_labels: {cluster: e2e, prometheus: monitoring/k8s, prometheus_replica: prometheus-0}\nscrape_configs:\n")
 	for i, target := range e.targets {
@@ -265,12 +262,7 @@ func startPrometheus(ctx context.Context, t *testing.T, dir string, e *e2eExport
 			job, i, job == "kube-state-metrics", path, e.address, job, node)
 	}
 	fmt.Fprintf(&config, "remote_write:\n- url: %s\n  queue_config: {batch_send_deadline: 500ms, min_backoff: 100ms, max_backoff: 1s}\n  write_relabel_configs:\n  - {source_labels: [__name__], regex: 'kepler_.*|kube_.*', action: keep}\n", writeURL)
-	file := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(ctx, t, path, "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
-		"--web.listen-address="+freeAddress(t), "--log.level=warn")
+	promtest.Run(t, config.String())
 }
 
 // A server is one life of the real binary.
