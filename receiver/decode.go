@@ -120,8 +120,8 @@ type request struct {
 	againRefs []counter.Ref
 	labels    []rawLabel
 	owned     []power.Label
-	fresh     map[counter.Key]int32 // series that are new in this request: index into out.New, or one of the below
-	ignored   []counter.Key
+	fresh     map[counter.Key]int32 // series that are new in this request and mapped: index into out.New, or freshUnused
+	ignored   []counter.Key         // series that are new and not mapped
 	about     description
 
 	out   counter.Request
@@ -402,27 +402,27 @@ func (d *decoder) resolve(q *request, protocol journal.Protocol, i int, horizonM
 		}
 		return 0, why, nil
 	}
-	if q.fresh == nil {
-		q.fresh = make(map[counter.Key]int32)
-	}
 	// The first new series is looked at whatever it is, for what it tells of its sender.
 	name := metricName(labels)
 	q.noteFamily(protocol, name)
-	if len(q.fresh) > 0 && !d.mapper.Knows(name) {
-		q.fresh[key] = freshIgnored
+	if len(q.fresh)+len(q.ignored) > 0 && !d.mapper.Knows(name) {
 		q.ignored = append(q.ignored, key)
 		return freshIgnored, accepted, nil
 	}
-	q.owned = d.strings.labels(q.owned[:0], labels)
+	q.owned = d.strings.labels(q.owned, labels)
 	mapping, ok := d.mapper.Map(q.owned)
 	if ok && !q.claim(&mapping) {
 		return 0, otherCluster, nil
 	}
 	q.look(mapping, ok)
-	switch {
-	case !ok:
-		q.fresh[key] = freshIgnored
+	if !ok {
 		q.ignored = append(q.ignored, key)
+		return freshIgnored, accepted, nil
+	}
+	if q.fresh == nil {
+		q.fresh = make(map[counter.Key]int32)
+	}
+	switch {
 	case !q.within(r, horizonMs):
 		q.fresh[key] = freshUnused
 	default:
@@ -521,7 +521,7 @@ func (d *decoder) glance(q *request, protocol journal.Protocol) {
 		}
 		if labels, why, _ := checkLabels(labels, &d.limits); why == accepted {
 			q.noteFamily(protocol, metricName(labels))
-			q.owned = d.strings.labels(q.owned[:0], labels)
+			q.owned = d.strings.labels(q.owned, labels)
 			mapping, ok := d.mapper.Map(q.owned)
 			q.look(mapping, ok)
 		}

@@ -88,14 +88,27 @@ const (
 	maxInternedBytes = 256     // of one string; longer ones seldom repeat
 )
 
-// labels appends owned copies of raw to dst.
-func (n *interner) labels(dst []power.Label, raw []rawLabel) []power.Label {
+// labels puts owned copies of raw in the place of before, the labels of another
+// series: most are the same in the same place in the series of one exporter, and
+// comparing is cheaper than finding.
+func (n *interner) labels(before []power.Label, raw []rawLabel) []power.Label {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, l := range raw {
-		dst = append(dst, power.Label{Name: n.intern(l.name), Value: n.intern(l.value)})
+	labels := before[:0]
+	for i, l := range raw {
+		var o power.Label
+		if i < len(before) {
+			o = before[i]
+		}
+		if o.Name != string(l.name) {
+			o.Name = n.intern(l.name)
+		}
+		if o.Value != string(l.value) {
+			o.Value = n.intern(l.value)
+		}
+		labels = append(labels, o)
 	}
-	return dst
+	return labels
 }
 
 func (n *interner) intern(b []byte) string {

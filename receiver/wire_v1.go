@@ -158,8 +158,10 @@ func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err e
 		}
 		switch number {
 		case v1Labels:
-			if _, err := labelV1(m[start:end]); err != nil {
-				return key, err
+			if _, plain := plainLabelV1(m[start:end]); !plain {
+				if _, err := labelV1(m[start:end]); err != nil {
+					return key, err
+				}
 			}
 			switch {
 			case labels == 0:
@@ -211,6 +213,20 @@ func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err e
 	return d.keyV1(q, m[blockStart:blockEnd]), nil
 }
 
+// plainLabelV1 reads a Label message of the shape that nearly all have: a name,
+// then a value, each shorter than 128 bytes. It leaves all others, and all
+// errors, to labelV1.
+func plainLabelV1(b []byte) (l rawLabel, ok bool) {
+	if len(b) < 4 || b[0] != 0x0a || b[1] >= 0x80 {
+		return l, false
+	}
+	v := 2 + int(b[1]) // where the value's field begins
+	if len(b) < v+2 || b[v] != 0x12 || b[v+1] >= 0x80 || len(b) != v+2+int(b[v+1]) {
+		return l, false
+	}
+	return rawLabel{b[2:v], b[v+2:]}, true
+}
+
 // labelV1 reads a Label message.
 func labelV1(b []byte) (l rawLabel, err error) {
 	for i := 0; i < len(b); {
@@ -256,9 +272,11 @@ func (d *decoder) labelsV1(dst []rawLabel, m []byte) ([]rawLabel, error) {
 		if err != nil {
 			return dst, err
 		}
-		l, err := labelV1(m[start:end])
-		if err != nil {
-			return dst, err
+		l, plain := plainLabelV1(m[start:end])
+		if !plain {
+			if l, err = labelV1(m[start:end]); err != nil {
+				return dst, err
+			}
 		}
 		if dst = append(dst, l); len(dst) > d.limits.MaxLabelsPerSeries {
 			return dst, nil
