@@ -81,6 +81,9 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			}
 			rows = append(rows, chargeRow(c, id, price))
 		}
+		if err := st.flush(ctx); err != nil {
+			return nil, fmt.Errorf("describe holders: %w", err)
+		}
 		s.next.holderSeq = st.holderSeq
 		nodes := make([]nodeRow, 0, len(b.Nodes))
 		for i := range b.Nodes {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
@@ -175,6 +176,7 @@ type stage struct {
 	prices    map[power.Price]int32
 	pointers  map[*power.Holder]int32
 	holderSeq int64 // id of the newest holder there ever was
+	added     []any // rows of new holders that flush has yet to insert
 }
 
 func (in *interns) stage(w *writer) *stage {
@@ -270,17 +272,18 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 	}
 	next := &holder{Holder: h, node: node, space: spaceID}
 	if known == nil {
-		st.holderSeq++
-		inferred := int64(0)
-		if h.Inferred {
-			inferred = 1
+		if st.holderSeq == idMask {
+			return 0, fmt.Errorf("holder %d does not fit a row key: %w", st.holderSeq+1, store.ErrFull)
 		}
-		row := []any{st.holderSeq, int64(node), int64(h.Kind), h.ID, int64(workload), inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, start, start}
-		next.id, err = st.insert(ctx, "INSERT INTO holders (id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last, sum)"+
-			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", append(row, holdersTable.sum(row...))...)
+		st.holderSeq++
+		next.id = int32(st.holderSeq)
 		st.first[next.id] = start
+		err = st.add(ctx, next, int64(workload), start)
 	} else {
 		next.id = known.id
+		if err := st.flush(ctx); err != nil { // it may be among them
+			return 0, err
+		}
 		_, err = st.w.ExecContext(ctx, `UPDATE holders SET workload = ?, inferred = ?, type = ?, rule = ?, pod = ?, pod_uid = ?, container = ?, image = ? WHERE id = ?`,
 			workload, h.Inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, known.id)
 		if _, ok := st.old[known.id]; !ok && st.in.dims.holder(known.id) != nil {
@@ -290,6 +293,53 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 	st.holders[h.HolderKey] = next
 	st.pointers[h] = next.id
 	return next.id, err
+}
+
+// New holders are inserted many to a statement: a statement of its own for each,
+// with the pages that SQLite puts aside for taking it back, costs as much again.
+const (
+	holderColumns    = 15
+	holdersPerInsert = 50
+)
+
+var (
+	insertHolder  = insertHoldersOf(1)
+	insertHolders = insertHoldersOf(holdersPerInsert)
+)
+
+func insertHoldersOf(n int) string {
+	row := "(?" + strings.Repeat(", ?", holderColumns-1) + ")"
+	return "INSERT INTO holders (id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last, sum) VALUES " +
+		row + strings.Repeat(", "+row, n-1)
+}
+
+// add has a new holder inserted, at the latest by flush.
+func (st *stage) add(ctx context.Context, h *holder, workload, start int64) error {
+	inferred := int64(0)
+	if h.Inferred {
+		inferred = 1
+	}
+	at := len(st.added)
+	st.added = append(st.added, int64(h.id), int64(h.node), int64(h.Kind), h.ID, workload, inferred, string(h.Type), h.Rule,
+		h.Pod, h.PodUID, h.Container, h.Image, start, start)
+	st.added = append(st.added, holdersTable.sum(st.added[at:]...))
+	if len(st.added) < holdersPerInsert*holderColumns {
+		return nil
+	}
+	_, err := st.w.ExecContext(ctx, insertHolders, st.added...)
+	st.added = st.added[:0]
+	return err
+}
+
+// flush inserts the new holders that are not in their table yet.
+func (st *stage) flush(ctx context.Context) error {
+	for rest := st.added; len(rest) > 0; rest = rest[holderColumns:] {
+		if _, err := st.w.ExecContext(ctx, insertHolder, rest[:holderColumns]...); err != nil {
+			return err
+		}
+	}
+	st.added = st.added[:0]
+	return nil
 }
 
 // holder returns the id of a charge's holder, which h describes.
