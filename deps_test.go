@@ -22,6 +22,7 @@ power             -
 access            strictyaml
 access/accesstest access
 state             -
+index             -
 strictyaml        -
 suggest           -
 store             power
@@ -29,7 +30,7 @@ store/*           power store
 receiver/journal  power
 receiver/counter  power state strictyaml
 receiver          access power receiver/journal receiver/counter
-transform         power state strictyaml store
+transform         index power state strictyaml store
 httpapi           access power store suggest transform
 client            power
 backfill          -

@@ -7,40 +7,36 @@ import (
 	"github.com/wattledger/wattledger/store"
 )
 
-// Collect returns what moved since the last Collect, as absolute values, and
-// lets go of windows that are sealed. It locks one shard at a time. The caller
-// must make the batch durable before it collects again.
-func (s *Stage) Collect() store.Batch {
-	var b store.Batch
-	for _, l := range s.shards {
-		l.mu.Lock()
-		for _, x := range l.stale {
-			x.stale = false
-			if s.describe(l, x) {
-				b.Holders = append(b.Holders, x.info)
-			}
+// Collect adds to b what moved in one shard since it was last collected, as
+// absolute values, and lets go of windows that are sealed. The caller must make
+// it durable before it collects the shard again.
+func (s *Stage) Collect(shard int, b *store.Batch) {
+	l := s.shards[shard]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, x := range l.stale {
+		x.stale = false
+		if s.describe(l, x) {
+			b.Holders = append(b.Holders, x.info)
 		}
-		l.stale = nil
-		for _, n := range l.nodes {
-			s.collectNode(n, &b)
-		}
-		l.mu.Unlock()
+	}
+	l.stale = nil
+	for _, n := range l.nodes {
+		s.collectNode(n, b)
+	}
+}
+
+// CollectAll collects every shard.
+func (s *Stage) CollectAll() (b store.Batch) {
+	for shard := range s.shards {
+		s.Collect(shard, &b)
 	}
 	return b
 }
 
 // describe asks who x is, and says whether that is news.
 func (s *Stage) describe(l *ledger, x *holder) bool {
-	if x.key.Kind == power.Node {
-		x.info = &power.Holder{HolderKey: x.key}
-		return false
-	}
-	info := s.directory.Describe(x.key, x.attrs, l.arrivalMs)
-	if x.info != nil && *x.info == *info {
-		return false
-	}
-	x.info = info
-	return true
+	return x.info.Kind != power.Node && s.directory.describe(x, l.arrivalMs)
 }
 
 func (s *Stage) collectNode(n *node, b *store.Batch) {
@@ -53,20 +49,7 @@ func (s *Stage) collectNode(n *node, b *store.Batch) {
 	if len(n.windows) == 0 || n.windows[0].startMs >= n.sealedMs {
 		return
 	}
-	for _, w := range n.windows {
-		if w.startMs < n.sealedMs {
-			w.letGo()
-		}
-	}
 	n.windows = slices.DeleteFunc(n.windows, func(w *window) bool { return w.startMs < n.sealedMs })
-}
-
-func (w *window) letGo() {
-	for i := range w.rows {
-		if h := w.rows[i].holder; h.last == w {
-			h.last = nil
-		}
-	}
 }
 
 func (s *Stage) collectWindow(w *window, b *store.Batch) {
@@ -81,10 +64,10 @@ func (s *Stage) collectWindow(w *window, b *store.Batch) {
 		x.dirty = false
 		c := power.Charge{
 			Holder: x.holder.info, StartMs: w.startMs, Seconds: seconds,
-			Energy: x.energy, Idle: x.idle, Counter: x.counter,
-			SeenMs: int32(x.span.seenMs), LastMs: x.span.endMs, Integrated: x.integrated,
+			SeenMs: x.seenMs, LastMs: w.startMs + int64(x.endMs), Integrated: x.integrated,
 			Price: price, Revision: x.revision,
 		}
+		c.Energy, c.Counter, c.Idle = x.whole()
 		if idle != nil {
 			c.Energy.Add(idle[i])
 			c.Idle += idle[i].Total()
@@ -94,7 +77,7 @@ func (s *Stage) collectWindow(w *window, b *store.Batch) {
 	}
 	seenMs, lastMs := int32(w.span.seenMs), w.span.endMs
 	for i := range w.rows {
-		seenMs, lastMs = max(seenMs, int32(w.rows[i].span.seenMs)), max(lastMs, w.rows[i].span.endMs)
+		seenMs, lastMs = max(seenMs, w.rows[i].seenMs), max(lastMs, w.startMs+int64(w.rows[i].endMs))
 	}
 	for i, e := range []power.Energy{id.system, id.idle, id.unattributed} {
 		b.Charges = append(b.Charges, power.Charge{

@@ -1,10 +1,12 @@
 package transform
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -22,12 +24,14 @@ type Directory struct {
 	types    *Classifier
 
 	mu      sync.Mutex
-	pods    map[subject]*pod     // by UID; guarded by mu, like all below
-	named   map[subject][]*pod   // by namespace and name, newest first
-	images  map[subject]*running // by container id
-	owners  map[subject]*owned   // of ReplicaSets and Jobs
-	holders map[power.HolderKey]*described
-	asked   map[subject][]*described // who must be described anew when a subject changes; few for nearly all
+	pods    roll[*pod]     // by UID; guarded by mu, like all below
+	names   index.Index    // pods by namespace and name
+	images  roll[*running] // by container id
+	owners  roll[*owned]   // of ReplicaSets and Jobs
+	holders []*holder      // those described; nil where one was released
+	free    []uint32       // numbers of such
+	ids     index.Index    // containers by their ids
+	asked   audience       // who else must be described anew when a subject changes
 	sweptMs int64
 	refused uint64
 }
@@ -51,10 +55,16 @@ const (
 type pod struct {
 	cluster, uid, namespace, name string
 	ownerKind, ownerName          string // kind in lower case; "none" for a pod nobody owns
-	labels, annotations           []power.Label
-	containers                    []podContainer // sorted by name
-	requests                      []request      // sorted by container and resource
+	told                          *told  // nil for nothing
 	firstMs, seenMs               int64
+	number                        uint32 // on the directory's roll
+}
+
+// told is what only kube-state-metrics tells of a pod.
+type told struct {
+	labels, annotations []power.Label
+	containers          []podContainer // sorted by name
+	requests            []request      // sorted by container and resource
 }
 
 type podContainer struct{ name, image string }
@@ -66,23 +76,39 @@ type request struct {
 
 // running is a container that kube-state-metrics knows by its id.
 type running struct {
+	cluster, id                           string
 	uid, namespace, pod, container, image string
 	seenMs                                int64
 }
 
 // owned is who owns a ReplicaSet or a Job.
 type owned struct {
+	what       subject
 	kind, name string // "none" for nobody
 	seenMs     int64
 }
 
 const nobody = "none"
 
-// described is how a holder was described last, and from what.
-type described struct {
-	key      power.HolderKey
-	holder   *power.Holder
-	subjects []subject
+func (p *pod) subject() subject     { return subject{byUID, p.cluster, p.uid, ""} }
+func (p *pod) nameSubject() subject { return subject{byName, p.cluster, p.namespace, p.name} }
+func (r *running) subject() subject { return subject{byContainer, r.cluster, r.id, ""} }
+func (o *owned) subject() subject   { return o.what }
+
+// more returns what is told of p, to be read only.
+func (p *pod) more() *told {
+	if p.told == nil {
+		return &told{}
+	}
+	return p.told
+}
+
+// tell returns what is told of p, to be added to.
+func (p *pod) tell() *told {
+	if p.told == nil {
+		p.told = &told{}
+	}
+	return p.told
 }
 
 // NewDirectory returns an empty directory that gives types with classifier.
@@ -93,85 +119,127 @@ func NewDirectory(c Config, classifier *Classifier) *Directory {
 }
 
 func (d *Directory) clear() {
-	d.pods = map[subject]*pod{}
-	d.named = map[subject][]*pod{}
-	d.images = map[subject]*running{}
-	d.owners = map[subject]*owned{}
-	d.holders = map[power.HolderKey]*described{}
-	d.asked = map[subject][]*described{}
+	d.pods, d.images, d.owners = roll[*pod]{}, roll[*running]{}, roll[*owned]{}
+	d.names, d.ids = index.Index{}, index.Index{}
+	d.holders, d.free, d.asked = nil, nil, audience{}
 }
 
-// Learn takes in a fact that arrived at a time in Unix milliseconds and returns
-// the holders whose description may have changed by it, sorted; Describe them
+// learn takes in a fact that arrived at a time in Unix milliseconds and returns
+// the holders whose description may have changed by it, sorted; describe them
 // again. A fact already known returns none.
-func (d *Directory) Learn(f power.Fact, arrivalMs int64) []power.HolderKey {
+func (d *Directory) learn(f power.Fact, arrivalMs int64) []*holder {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if arrivalMs-d.sweptMs > d.forgetMs/16 {
 		d.sweptMs = arrivalMs
 		d.forget(arrivalMs)
 	}
-	changed := d.learn(f, arrivalMs)
-	if len(changed) == 0 {
-		return nil
-	}
-	var keys []power.HolderKey
-	for _, s := range changed {
-		for _, known := range d.asked[s] {
-			keys = append(keys, known.key)
+	var numbers []uint32
+	for _, s := range d.take(f, arrivalMs) {
+		numbers = d.asked.of(s, numbers)
+		if s.kind == byContainer {
+			d.container(s, func(number uint32) { numbers = append(numbers, number) })
 		}
 	}
-	slices.SortFunc(keys, compareKeys)
-	return slices.Compact(keys)
+	if len(numbers) == 0 {
+		return nil
+	}
+	slices.Sort(numbers)
+	numbers = slices.Compact(numbers)
+	list := make([]*holder, len(numbers))
+	for i, number := range numbers {
+		list[i] = d.holders[number]
+	}
+	slices.SortFunc(list, func(a, b *holder) int { return compareKeys(a.info.HolderKey, b.info.HolderKey) })
+	return list
 }
 
-// Describe returns what is known of a holder at arrivalMs. The pointer is the
-// same as long as the description is.
-func (d *Directory) Describe(key power.HolderKey, attributes power.Attributes, arrivalMs int64) *power.Holder {
+// container calls f with the number of each holder that is the container s.
+func (d *Directory) container(s subject, f func(number uint32)) {
+	d.ids.Find(index.Hash(s), func(number uint32) bool {
+		if h := d.holders[number]; h.info.ID == s.a && h.info.Cluster == s.cluster {
+			f(number)
+		}
+		return false
+	})
+}
+
+// describe brings the description of x up to what is known at arrivalMs, and says
+// whether it is another one than was told before.
+func (d *Directory) describe(x *holder, arrivalMs int64) (news bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	known := d.holders[key]
-	if known == nil {
-		known = &described{key: key}
-		d.holders[key] = known
+	if x.number == 0 {
+		if k := len(d.free); k > 0 {
+			x.number, d.free = d.free[k-1]+1, d.free[:k-1]
+			d.holders[x.number-1] = x
+		} else {
+			d.holders = append(d.holders, x)
+			x.number = uint32(len(d.holders))
+		}
+		if x.info.Kind == power.Container {
+			d.ids.Add(index.Hash(containerSubject(&x.info.HolderKey)), x.number-1)
+		}
 	}
 	v := view{directory: d, ms: arrivalMs}
-	h := v.describe(key, attributes)
-	d.subscribe(known, v.subjects)
-	if known.holder == nil || *known.holder != h {
-		known.holder = &h
+	h := v.describe(x.info.HolderKey, x.attrs.unpack())
+	d.subscribe(x, v.subjects)
+	switch {
+	case !x.told: // nobody has the one there is
+		*x.info, x.told = h, true
+	case *x.info != h:
+		x.info = &h
+	default:
+		return false
 	}
-	return known.holder
+	return true
 }
 
-// Release forgets a holder that will not be asked about again.
-func (d *Directory) Release(key power.HolderKey) {
+func containerSubject(key *power.HolderKey) subject {
+	return subject{byContainer, key.Cluster, key.ID, ""}
+}
+
+// release forgets a holder that will not be asked about again.
+func (d *Directory) release(x *holder) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if known := d.holders[key]; known != nil {
-		d.subscribe(known, nil)
-		delete(d.holders, key)
+	if x.number == 0 {
+		return
 	}
+	d.subscribe(x, nil)
+	if x.info.Kind == power.Container {
+		d.ids.Remove(index.Hash(containerSubject(&x.info.HolderKey)), x.number-1)
+	}
+	d.holders[x.number-1] = nil
+	d.free = append(d.free, x.number-1)
+	x.number = 0
 }
 
 // forget drops what no holder is described from and was learned long ago.
 func (d *Directory) forget(ms int64) {
 	before := ms - d.forgetMs
-	for s, p := range d.pods {
-		if p.seenMs < before && len(d.asked[s]) == 0 && len(d.asked[p.nameSubject()]) == 0 {
-			d.drop(s, p)
+	for p := range d.pods.all() {
+		if p.seenMs < before && !d.asked.any(p.subject()) && !d.asked.any(p.nameSubject()) {
+			d.names.Remove(index.Hash(p.nameSubject()), p.number)
+			d.pods.drop(p.subject())
 		}
 	}
-	for s, r := range d.images {
-		if r.seenMs < before && len(d.asked[s]) == 0 {
-			delete(d.images, s)
+	for r := range d.images.all() {
+		if s := r.subject(); r.seenMs < before && !d.runs(s) {
+			d.images.drop(s)
 		}
 	}
-	for s, o := range d.owners {
-		if o.seenMs < before && len(d.asked[s]) == 0 {
-			delete(d.owners, s)
+	for o := range d.owners.all() {
+		if o.seenMs < before && !d.asked.any(o.subject()) {
+			d.owners.drop(o.subject())
 		}
 	}
+}
+
+// runs says whether there is a holder that is the container s.
+func (d *Directory) runs(s subject) (yes bool) {
+	d.container(s, func(uint32) { yes = true })
+	return yes
 }
 
 // Len returns the pods and the holders known, and the facts refused because
@@ -179,72 +247,44 @@ func (d *Directory) forget(ms int64) {
 func (d *Directory) Len() (pods, holders int, refused uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.pods), len(d.holders), d.refused
+	return d.pods.len(), len(d.holders) - len(d.free), d.refused
 }
 
-func (p *pod) nameSubject() subject { return subject{byName, p.cluster, p.namespace, p.name} }
-
-func (d *Directory) drop(s subject, p *pod) {
-	delete(d.pods, s)
-	d.unname(p)
+// addPod adds a pod whose UID is new.
+func (d *Directory) addPod(p *pod) {
+	p.number = d.pods.add(p)
+	d.names.Add(index.Hash(p.nameSubject()), p.number)
 }
 
-func (d *Directory) unname(p *pod) {
-	name := p.nameSubject()
-	list := slices.DeleteFunc(d.named[name], func(q *pod) bool { return q == p })
-	if len(list) == 0 {
-		delete(d.named, name)
-		return
-	}
-	d.named[name] = list
-}
-
-func (d *Directory) name(p *pod) {
-	list := append(d.named[p.nameSubject()], p)
-	slices.SortFunc(list, func(a, b *pod) int {
-		if a.firstMs != b.firstMs {
-			if a.firstMs > b.firstMs {
-				return -1
-			}
-			return 1
+// named appends the pods of a name to dst, newest first.
+func (d *Directory) named(name subject, dst []*pod) []*pod {
+	d.names.Find(index.Hash(name), func(i uint32) bool {
+		if p := d.pods.list[i]; p.nameSubject() == name {
+			dst = append(dst, p)
 		}
-		return strings.Compare(b.uid, a.uid)
+		return false
 	})
-	d.named[p.nameSubject()] = list
+	slices.SortFunc(dst, func(a, b *pod) int {
+		return cmp.Or(cmp.Compare(b.firstMs, a.firstMs), strings.Compare(b.uid, a.uid))
+	})
+	return dst
 }
 
-// subscribe notes what a holder was described from, each subject once, in place
-// of what it was described from before.
-func (d *Directory) subscribe(known *described, subjects []subject) {
-	if slices.Equal(known.subjects, subjects) {
+// subscribe notes what a holder is described from in place of what it was
+// described from before.
+func (d *Directory) subscribe(x *holder, subjects []uint32) {
+	if slices.Equal(x.heard, subjects) {
 		return
 	}
-	for _, s := range known.subjects {
-		list := d.asked[s]
-		if i := slices.Index(list, known); i >= 0 {
-			list[i] = list[len(list)-1]
-			list[len(list)-1] = nil
-			d.asked[s] = list[:len(list)-1]
-		}
-		if len(d.asked[s]) == 0 {
-			delete(d.asked, s)
-		}
+	for _, s := range x.heard {
+		d.asked.leave(s, x.number-1)
 	}
 	for _, s := range subjects {
-		d.asked[s] = append(d.asked[s], known)
+		d.asked.join(s, x.number-1)
 	}
-	known.subjects = subjects
+	x.heard = slices.Clone(subjects)
 }
 
 func compareKeys(a, b power.HolderKey) int {
-	if c := strings.Compare(a.Cluster, b.Cluster); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.Node, b.Node); c != 0 {
-		return c
-	}
-	if a.Kind != b.Kind {
-		return int(a.Kind) - int(b.Kind)
-	}
-	return strings.Compare(a.ID, b.ID)
+	return cmp.Or(strings.Compare(a.Cluster, b.Cluster), strings.Compare(a.Node, b.Node), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
 }

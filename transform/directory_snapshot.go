@@ -3,6 +3,7 @@ package transform
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/state"
@@ -19,42 +20,66 @@ func (d *Directory) Walk(c *state.Codec) {
 	}
 	state.Int(c, &d.sweptMs)
 	state.Uint(c, &d.refused)
-	state.MapFunc(c, &d.pods, compareSubjects, func(s *subject, p **pod) {
-		s.walk(c)
-		if *p == nil {
+	walkRoll(c, &d.pods, func(p **pod) {
+		s := subject{kind: byUID}
+		if *p != nil {
+			s = (*p).subject()
+		}
+		if s.walk(c); *p == nil {
 			*p = &pod{cluster: s.cluster, uid: s.a}
 		}
 		(*p).walk(c)
-	})
-	state.MapFunc(c, &d.images, compareSubjects, func(s *subject, r **running) {
-		s.walk(c)
-		if *r == nil {
-			*r = &running{}
+	}, d.addPod)
+	walkRoll(c, &d.images, func(r **running) {
+		s := subject{kind: byContainer}
+		if *r != nil {
+			s = (*r).subject()
+		}
+		if s.walk(c); *r == nil {
+			*r = &running{cluster: s.cluster, id: s.a}
 		}
 		(*r).walk(c)
-	})
-	state.MapFunc(c, &d.owners, compareSubjects, func(s *subject, o **owned) {
-		s.walk(c)
+	}, func(r *running) { d.images.add(r) })
+	walkRoll(c, &d.owners, func(o **owned) {
 		if *o == nil {
 			*o = &owned{}
 		}
+		(*o).what.walk(c)
 		state.String(c, &(*o).kind)
 		state.String(c, &(*o).name)
 		state.Int(c, &(*o).seenMs)
-	})
+	}, func(o *owned) { d.owners.add(o) })
 	if !c.Reading() {
 		return
 	}
-	if len(d.pods) > d.maxPods || len(d.owners) > d.maxPods || len(d.images) > 8*d.maxPods {
-		c.Fail(fmt.Errorf("%d pods, more than max_pods %d", len(d.pods), d.maxPods))
+	if d.pods.len() > d.maxPods || d.owners.len() > d.maxPods || d.images.len() > 8*d.maxPods {
+		c.Fail(fmt.Errorf("%d pods, more than max_pods %d", d.pods.len(), d.maxPods))
 	}
 	if c.Err() != nil {
 		d.clear()
-		return
 	}
-	for _, p := range d.pods {
-		d.name(p)
+}
+
+// walkRoll writes what is on a roll in the order of the subjects, or fills it.
+func walkRoll[T interface {
+	comparable
+	subject() subject
+}](c *state.Codec, r *roll[T], each func(*T), add func(T)) {
+	var list []T
+	if !c.Reading() {
+		list = slices.SortedFunc(r.all(), func(a, b T) int { return compareSubjects(a.subject(), b.subject()) })
 	}
+	var none T
+	state.Slice(c, &list, func(x *T) {
+		if each(x); !c.Reading() || c.Err() != nil {
+			return
+		}
+		if s := (*x).subject(); r.get(s) != none {
+			c.Fail(fmt.Errorf("%w: %v is there twice", state.ErrMalformed, s))
+			return
+		}
+		add(*x)
+	})
 }
 
 func compareSubjects(a, b subject) int {
@@ -73,21 +98,25 @@ func (p *pod) walk(c *state.Codec) {
 	state.String(c, &p.name)
 	state.String(c, &p.ownerKind)
 	state.String(c, &p.ownerName)
-	for _, list := range []*[]power.Label{&p.labels, &p.annotations} {
+	t := *p.more()
+	for _, list := range []*[]power.Label{&t.labels, &t.annotations} {
 		state.Slice(c, list, func(l *power.Label) {
 			state.String(c, &l.Name)
 			state.String(c, &l.Value)
 		})
 	}
-	state.Slice(c, &p.containers, func(x *podContainer) {
+	state.Slice(c, &t.containers, func(x *podContainer) {
 		state.String(c, &x.name)
 		state.String(c, &x.image)
 	})
-	state.Slice(c, &p.requests, func(r *request) {
+	state.Slice(c, &t.requests, func(r *request) {
 		state.String(c, &r.container)
 		state.String(c, &r.resource)
 		state.Float(c, &r.amount)
 	})
+	if c.Reading() && len(t.labels)+len(t.annotations)+len(t.containers)+len(t.requests) > 0 {
+		p.told = &t
+	}
 	state.Int(c, &p.firstMs)
 	state.Int(c, &p.seenMs)
 }

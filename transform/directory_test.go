@@ -3,6 +3,7 @@ package transform
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -26,7 +28,42 @@ func shippedRules(t testing.TB) *Classifier {
 	return c
 }
 
-func newDirectory(t testing.TB) *Directory { return NewDirectory(DefaultConfig(), shippedRules(t)) }
+// An asker asks a directory about holders by their keys, as a stage does by its own numbers.
+type asker struct {
+	*Directory
+	holders map[power.HolderKey]*holder
+}
+
+func ask(d *Directory) asker { return asker{d, map[power.HolderKey]*holder{}} }
+
+func newDirectory(t testing.TB) asker { return ask(NewDirectory(DefaultConfig(), shippedRules(t))) }
+
+func (a asker) Describe(key power.HolderKey, attrs power.Attributes, arrivalMs int64) *power.Holder {
+	x := a.holders[key]
+	if x == nil {
+		x = &holder{info: &power.Holder{HolderKey: key}}
+		a.holders[key] = x
+	}
+	var last *power.Attributes
+	x.attrs = pack(attrs, &last)
+	before := *x
+	if news := a.describe(x, arrivalMs); news != (!before.told || *before.info != *x.info) || news && before.told && before.info == x.info {
+		panic("a description that was handed out has changed, or it is not said that there is a new one")
+	}
+	return x.info
+}
+
+func (a asker) Learn(f power.Fact, arrivalMs int64) (keys []power.HolderKey) {
+	for _, x := range a.learn(f, arrivalMs) {
+		keys = append(keys, x.info.HolderKey)
+	}
+	return keys
+}
+
+func (a asker) Release(key power.HolderKey) {
+	a.release(a.holders[key])
+	delete(a.holders, key)
+}
 
 // fact makes a fact from "name=value" pairs.
 func fact(kind power.FactKind, pairs ...string) power.Fact {
@@ -194,7 +231,7 @@ func TestDirectoryWithoutFacts(t *testing.T) {
 func TestDirectoryIsBounded(t *testing.T) {
 	c := DefaultConfig()
 	c.MaxPods = 10
-	d := NewDirectory(c, shippedRules(t))
+	d := ask(NewDirectory(c, shippedRules(t)))
 	hour := time.Hour.Milliseconds()
 	d.Describe(containerKey("x"), power.Attributes{PodUID: "0"}, 0)
 	for i := range 20 {
@@ -267,7 +304,7 @@ func TestDirectorySnapshot(t *testing.T) {
 
 func FuzzDirectoryLoad(f *testing.F) {
 	rules := shippedRules(f)
-	d := NewDirectory(DefaultConfig(), rules)
+	d := ask(NewDirectory(DefaultConfig(), rules))
 	d.Learn(fact(power.PodContainerFact, "uid=u1", "pod=a-0", "namespace=ns", "container=m", "container_id=docker://id1", "image=redis"), 5)
 	d.Learn(fact(power.JobOwnerFact, "namespace=ns", "job_name=r", "owner_kind=CronJob", "owner_name=r"), 6)
 	var b bytes.Buffer
@@ -277,7 +314,7 @@ func FuzzDirectoryLoad(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d := NewDirectory(DefaultConfig(), rules)
+		d := ask(NewDirectory(DefaultConfig(), rules))
 		if err := d.load(bytes.NewReader(data)); err != nil {
 			if pods, _, _ := d.Len(); pods != 0 {
 				t.Fatalf("%d pods after an error", pods)
@@ -309,4 +346,39 @@ func BenchmarkDirectory(b *testing.B) {
 		n += len(facts)
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "facts/s")
+}
+
+// Whoever comes and goes, a directory tells just those holders of a change that
+// were described from what has changed.
+func TestDirectoryAudience(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		var a audience
+		want := map[subject]map[uint32]bool{}
+		for range 3000 {
+			s, holder := subject{kind: byUID, a: fmt.Sprint(r.IntN(40))}, r.Uint32N(30)
+			if want[s] == nil {
+				want[s] = map[uint32]bool{}
+			}
+			switch {
+			case !want[s][holder]:
+				a.join(index.Hash(s), holder)
+				want[s][holder] = true
+			default:
+				a.leave(index.Hash(s), holder)
+				delete(want[s], holder)
+			}
+			if a.any(s) != (len(want[s]) > 0) {
+				t.Fatalf("seed %d: %v has listeners: %v, want %v", seed, s, a.any(s), want[s])
+			}
+			got := a.of(s, nil)
+			slices.Sort(got)
+			if !slices.Equal(got, slices.Sorted(maps.Keys(want[s]))) {
+				t.Fatalf("seed %d: %v is heard by %v, want %v", seed, s, got, want[s])
+			}
+		}
+		if len(a.listeners) > 40*30 {
+			t.Fatalf("seed %d: %d listeners: their places are not used again", seed, len(a.listeners))
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -45,8 +46,8 @@ func (l factLabels) prefixed(prefix string) []power.Label {
 	return found
 }
 
-// learn returns the subjects that a fact told something new about.
-func (d *Directory) learn(f power.Fact, ms int64) []subject {
+// take returns the subjects that a fact told something new about.
+func (d *Directory) take(f power.Fact, ms int64) []subject {
 	l := factLabels(f.Labels)
 	namespace := l.get("pod_namespace", "namespace")
 	switch f.Kind {
@@ -59,7 +60,7 @@ func (d *Directory) learn(f power.Fact, ms int64) []subject {
 	uid, name := l.get("pod_id", "uid"), l.get("pod_name", "pod")
 	if uid == "" && namespace != "" && name != "" {
 		// Some versions of kube-state-metrics leave the UID out of some metrics.
-		if known := d.named[subject{byName, f.Cluster, namespace, name}]; len(known) > 0 {
+		if known := d.named(subject{byName, f.Cluster, namespace, name}, nil); len(known) > 0 {
 			uid = known[0].uid
 		} else {
 			uid = namespace + "/" + name
@@ -92,11 +93,11 @@ func (d *Directory) learn(f power.Fact, ms int64) []subject {
 			changed = true
 		}
 	case power.PodLabelsFact:
-		if list := l.prefixed("label_"); len(list) > 0 && !slices.Equal(list, p.labels) {
-			p.labels, changed = list, true
+		if list := l.prefixed("label_"); len(list) > 0 && !slices.Equal(list, p.more().labels) {
+			p.tell().labels, changed = list, true
 		}
-		if list := l.prefixed("annotation_"); len(list) > 0 && !slices.Equal(list, p.annotations) {
-			p.annotations, changed = list, true
+		if list := l.prefixed("annotation_"); len(list) > 0 && !slices.Equal(list, p.more().annotations) {
+			p.tell().annotations, changed = list, true
 		}
 	case power.PodContainerFact:
 		changed = d.learnContainer(f.Cluster, p, l, ms) || changed
@@ -104,7 +105,7 @@ func (d *Directory) learn(f power.Fact, ms int64) []subject {
 			return []subject{{byUID, f.Cluster, uid, ""}, p.nameSubject(), {byContainer, f.Cluster, id, ""}}
 		}
 	case power.PodRequestsFact:
-		changed = p.request(l.get("container"), l.get("resource"), f.Value) || changed
+		changed = p.tell().request(l.get("container"), l.get("resource"), f.Value) || changed
 	}
 	if !changed {
 		return nil
@@ -120,18 +121,18 @@ func (d *Directory) learnOwner(s subject, l factLabels, ms int64) []subject {
 	if kind == nobody {
 		name = ""
 	}
-	known := d.owners[s]
+	known := d.owners.get(s)
 	if known == nil {
 		// As many owners as pods: there is at most one for each.
-		if len(d.owners) >= d.maxPods {
+		if d.owners.len() >= d.maxPods {
 			d.forget(ms)
 		}
-		if len(d.owners) >= d.maxPods {
+		if d.owners.len() >= d.maxPods {
 			d.refused++
 			return nil
 		}
-		known = &owned{}
-		d.owners[s] = known
+		known = &owned{what: s}
+		d.owners.add(known)
 	}
 	known.seenMs = max(known.seenMs, ms)
 	if known.kind == kind && known.name == name {
@@ -161,30 +162,29 @@ func containerID(id string) string {
 // pod returns the pod with a UID, made if need be, and whether its name is news.
 // It returns nil when there are too many pods.
 func (d *Directory) pod(s subject, namespace, name string, ms int64) (p *pod, changed bool) {
-	p = d.pods[s]
+	p = d.pods.get(s)
 	if p == nil {
-		if len(d.pods) >= d.maxPods {
+		if d.pods.len() >= d.maxPods {
 			d.forget(ms)
 		}
-		if len(d.pods) >= d.maxPods {
+		if d.pods.len() >= d.maxPods {
 			d.refused++
 			return nil, false
 		}
 		p = &pod{cluster: s.cluster, uid: s.a, namespace: namespace, name: name, firstMs: ms, seenMs: ms}
-		d.pods[s] = p
-		d.name(p)
+		d.addPod(p)
 		return p, true
 	}
 	p.seenMs = max(p.seenMs, ms)
 	if namespace != "" && namespace != p.namespace || name != "" && name != p.name {
-		d.unname(p)
+		d.names.Remove(index.Hash(p.nameSubject()), p.number)
 		if namespace != "" {
 			p.namespace = namespace
 		}
 		if name != "" {
 			p.name = name
 		}
-		d.name(p)
+		d.names.Add(index.Hash(p.nameSubject()), p.number)
 		changed = true
 	}
 	return p, changed
@@ -196,6 +196,7 @@ func (d *Directory) learnContainer(cluster string, p *pod, l factLabels, ms int6
 		image = v
 	}
 	if name != "" {
+		p := p.tell()
 		i, found := slices.BinarySearchFunc(p.containers, name, func(c podContainer, name string) int { return strings.Compare(c.name, name) })
 		if !found {
 			p.containers = slices.Insert(p.containers, i, podContainer{name: name})
@@ -210,20 +211,20 @@ func (d *Directory) learnContainer(cluster string, p *pod, l factLabels, ms int6
 		return changed
 	}
 	s := subject{byContainer, cluster, id, ""}
-	known := d.images[s]
+	known := d.images.get(s)
 	if known == nil {
 		// A pod has a few containers, and each may restart now and then.
-		if len(d.images) >= 8*d.maxPods {
+		if d.images.len() >= 8*d.maxPods {
 			d.forget(ms)
 		}
-		if len(d.images) >= 8*d.maxPods {
+		if d.images.len() >= 8*d.maxPods {
 			d.refused++
 			return changed
 		}
-		known = &running{}
-		d.images[s] = known
+		known = &running{cluster: cluster, id: id}
+		d.images.add(known)
 	}
-	next := running{uid: p.uid, namespace: p.namespace, pod: p.name, container: name, image: image, seenMs: max(known.seenMs, ms)}
+	next := running{cluster: cluster, id: id, uid: p.uid, namespace: p.namespace, pod: p.name, container: name, image: image, seenMs: max(known.seenMs, ms)}
 	known.seenMs = next.seenMs
 	if *known != next {
 		*known = next
@@ -234,7 +235,7 @@ func (d *Directory) learnContainer(cluster string, p *pod, l factLabels, ms int6
 
 // request notes what a container asks for. Processors and memory are asked for
 // by all and tell nothing, so they are not kept.
-func (p *pod) request(container, resource string, amount float64) bool {
+func (p *told) request(container, resource string, amount float64) bool {
 	switch resource {
 	case "", "cpu", "memory", "ephemeral_storage":
 		return false

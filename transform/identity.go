@@ -45,7 +45,8 @@ func (w *window) allot(id *identity, policy string) []power.Energy {
 			if policy == IdleEven {
 				return 1
 			}
-			return int64(max(0, x.energy[c]))
+			energy, _, _ := x.whole()
+			return int64(max(0, energy[c]))
 		}
 		var weights int64
 		for i := range w.rows {
@@ -62,7 +63,7 @@ func (w *window) allot(id *identity, policy string) []power.Energy {
 			part := share(idle, upTo, weights) - done
 			done += part
 			parts[i][c] = part
-			if w.rows[i].holder.key.Kind == power.VM {
+			if w.rows[i].holder.info.Kind == power.VM {
 				id.vms[c] += part
 			} else {
 				id.containers[c] += part

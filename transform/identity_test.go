@@ -72,7 +72,7 @@ func (d *desk) book(readings ...power.Reading) {
 // the charges of each window add up to it.
 func (d *desk) collect() store.Batch {
 	d.t.Helper()
-	b := d.Collect()
+	b := d.CollectAll()
 	for _, c := range b.Charges {
 		name := fmt.Sprintf("%s/%s@%d", c.Holder.Kind, c.Holder.ID, (c.StartMs-zero)/60_000)
 		if old, ok := d.charges[name]; ok && old.Revision > c.Revision {

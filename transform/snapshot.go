@@ -61,25 +61,25 @@ func (s *Stage) walkHolder(c *state.Codec, l *ledger, h *holder) *holder {
 	if !known {
 		return nil
 	}
-	if c.Reading() {
-		h = &holder{ledger: l}
+	var key power.HolderKey
+	var attrs power.Attributes
+	if !c.Reading() {
+		key, attrs = h.info.HolderKey, h.attrs.unpack()
 	}
 	for _, f := range []*string{
-		&h.key.Cluster, &h.key.Node, &h.key.ID, &h.attrs.Container, &h.attrs.Pod, &h.attrs.PodUID,
-		&h.attrs.Namespace, &h.attrs.Image, &h.attrs.Command, &h.attrs.Runtime,
+		&key.Cluster, &key.Node, &key.ID, &attrs.Container, &attrs.Pod, &attrs.PodUID,
+		&attrs.Namespace, &attrs.Image, &attrs.Command, &attrs.Runtime,
 	} {
 		state.String(c, f)
 	}
-	state.Uint(c, &h.key.Kind)
+	state.Uint(c, &key.Kind)
 	if c.Reading() && c.Err() == nil {
-		if h.key.Kind < power.Container || h.key.Kind > power.Unattributed {
-			c.Fail(fmt.Errorf("%w: holder kind %d", state.ErrMalformed, h.key.Kind))
+		if key.Kind < power.Container || key.Kind > power.Unattributed {
+			c.Fail(fmt.Errorf("%w: holder kind %d", state.ErrMalformed, key.Kind))
 			return nil
 		}
-		h.node = l.node(h.key.Cluster, h.key.Node)
-		s.mu.Lock()
-		s.holders[h.key] = h
-		s.mu.Unlock()
+		h = l.newHolder(key)
+		h.attrs = pack(attrs, &l.rest)
 		l.describeLater(h)
 	}
 	return h
@@ -92,7 +92,7 @@ func (s *Stage) walkNode(c *state.Codec, l *ledger, n *node, numbers map[*holder
 	state.Uint(c, &n.checked)
 	state.Slice(c, &n.windows, func(p **window) {
 		if c.Reading() {
-			*p = &window{node: n, byHolder: make(map[*holder]int32), dirty: true}
+			*p = &window{node: n, dirty: true}
 		}
 		w := *p
 		state.Int(c, &w.startMs)
@@ -114,24 +114,42 @@ func (s *Stage) walkNode(c *state.Codec, l *ledger, n *node, numbers map[*holder
 			number := numbers[x.holder]
 			state.Uint(c, &number)
 			if c.Reading() {
-				if int(number) >= len(l.holders) || l.holders[number] == nil {
+				if int(number) >= len(l.holders) || l.holders[number] == nil || l.holders[number].node != n {
 					c.Fail(fmt.Errorf("%w: a row of holder %d", state.ErrMalformed, number))
 					return
 				}
-				x.holder, x.dirty = l.holders[number], true
-				w.byHolder[x.holder] = int32(len(w.byHolder))
+				x = w.row(l.holders[number])
+				x.dirty = true
 			}
-			walkEnergy(c, &x.energy)
-			state.Int(c, &x.idle)
-			walkEnergy(c, &x.counter)
-			state.Uint(c, &x.revision)
-			x.span.walk(c)
-			state.Bool(c, &x.integrated)
+			x.walk(c, w)
 		})
-		if c.Reading() {
-			w.rows = rows
-		}
 	})
+}
+
+func (x *row) walk(c *state.Codec, w *window) {
+	energy, counter, idle := x.whole()
+	walkEnergy(c, &energy)
+	state.Int(c, &idle)
+	walkEnergy(c, &counter)
+	state.Uint(c, &x.revision)
+	covered := span{int64(x.seenMs), w.startMs + int64(x.endMs)}
+	covered.walk(c)
+	state.Bool(c, &x.integrated)
+	if !c.Reading() {
+		return
+	}
+	for k := range energy {
+		if e := energy[k]; e != 0 {
+			x.add(power.Component(k), e)
+		}
+		if v := counter[k]; v != 0 {
+			x.show(power.Component(k), v)
+		}
+	}
+	if idle != 0 {
+		x.more().idle = idle
+	}
+	x.seenMs, x.endMs = int32(covered.seenMs), int32(covered.endMs-w.startMs)
 }
 
 func walkEnergy(c *state.Codec, e *power.Energy) {

@@ -22,9 +22,6 @@ type Stage struct {
 	tariff    *Tariff
 
 	shards []*ledger
-
-	mu      sync.Mutex // guards holders; taken after a ledger's lock, never before
-	holders map[power.HolderKey]*holder
 }
 
 // A ledger keeps the open windows of one shard's nodes.
@@ -34,7 +31,8 @@ type ledger struct {
 	arrivalMs int64
 	holders   []*holder // by the number the cache gave; nil where forgotten
 	nodes     map[nodeName]*node
-	stale     []*holder // to be described anew
+	stale     []*holder         // to be described anew
+	rest      *power.Attributes // what the holder before had beside its container and pod
 }
 
 type nodeName struct{ cluster, name string }
@@ -42,25 +40,30 @@ type nodeName struct{ cluster, name string }
 // A node has the windows that are open, oldest first.
 type node struct {
 	nodeName
+	ledger     *ledger
 	generation string
 	newestMs   int64  // end of the newest reading
 	sealedMs   int64  // windows that begin before are closed for good
 	checked    uint64 // position of the record that sealing was last looked at for
 	windows    []*window
 	remainders [3]*holder // System, Idle, Unattributed
+	seats      uint32     // how many holders there were at the same time
+	freeSeats  []uint32
 }
 
+// A holder is guarded by its ledger. The directory reads and writes what it needs
+// of it under a lock of its own, while the ledger is locked or, in learn, only
+// what describe writes.
 type holder struct {
-	key    power.HolderKey
-	attrs  power.Attributes
-	node   *node
-	ledger *ledger
-	info   *power.Holder // nil before the first Collect
-	stale  bool
+	info  *power.Holder // says whose it is from the start; what more once it is told
+	node  *node
+	attrs attributes
+	heard []uint32 // hashes of the subjects it is described from; the directory's
 
-	// Where the last reading was booked: nearly always the next goes there too.
-	last    *window
-	lastRow int32
+	number uint32 // in the directory, plus one; 0 when it is not there
+	seat   uint32 // tells holders of a node apart, in its windows
+	told   bool   // info was handed out
+	stale  bool   // it is to be described anew
 }
 
 // New returns a stage for a cache with the given number of shards. reorderMs is
@@ -68,7 +71,7 @@ type holder struct {
 func New(cfg Config, shards int, reorderMs int64, directory *Directory, tariff *Tariff) *Stage {
 	s := &Stage{
 		windowMs: cfg.Window.Milliseconds(), policy: cfg.IdlePolicy,
-		directory: directory, tariff: tariff, holders: make(map[power.HolderKey]*holder),
+		directory: directory, tariff: tariff,
 	}
 	s.horizonMs = reorderMs + s.windowMs
 	for range shards {
@@ -88,34 +91,29 @@ func (s *Stage) Holder(shard int, h uint32, key power.HolderKey, attrs power.Att
 	x := l.holders[h]
 	fresh := x == nil
 	if fresh {
-		n := l.node(key.Cluster, key.Node)
-		x = &holder{key: key, node: n, ledger: l}
+		x = l.newHolder(key)
 		l.holders[h] = x
-		s.mu.Lock()
-		s.holders[key] = x
-		s.mu.Unlock()
 	}
 	if generation != "" {
 		x.node.generation = generation
 	}
-	if merged := merge(x.attrs, attrs); fresh || merged != x.attrs {
-		x.attrs = merged
+	old := x.attrs.unpack()
+	if merged := merge(old, attrs); fresh || merged != old {
+		x.attrs = pack(merged, &l.rest)
 		l.describeLater(x)
 	}
 }
 
-// merge keeps the last non-empty value of each attribute.
-func merge(old, new power.Attributes) power.Attributes {
-	for _, f := range []struct{ old, new *string }{
-		{&old.Container, &new.Container}, {&old.Pod, &new.Pod}, {&old.PodUID, &new.PodUID},
-		{&old.Namespace, &new.Namespace}, {&old.Image, &new.Image}, {&old.Command, &new.Command},
-		{&old.Runtime, &new.Runtime},
-	} {
-		if *f.new != "" {
-			*f.old = *f.new
-		}
+func (l *ledger) newHolder(key power.HolderKey) *holder {
+	n := l.node(key.Cluster, key.Node)
+	x := &holder{info: &power.Holder{HolderKey: key}, node: n}
+	if k := len(n.freeSeats); k > 0 {
+		x.seat, n.freeSeats = n.freeSeats[k-1], n.freeSeats[:k-1]
+	} else {
+		x.seat = n.seats
+		n.seats++
 	}
-	return old
+	return x
 }
 
 // describeLater notes that x has to be described anew before it is next handed
@@ -131,16 +129,11 @@ func (l *ledger) describeLater(x *holder) {
 // Learn takes a fact about pods. What it tells of holders with earlier windows
 // holds for those windows too.
 func (s *Stage) Learn(position uint64, arrivalMs int64, fact power.Fact) {
-	for _, key := range s.directory.Learn(fact, arrivalMs) {
-		s.mu.Lock()
-		x := s.holders[key]
-		s.mu.Unlock()
-		if x == nil {
-			continue
-		}
-		x.ledger.mu.Lock()
-		x.ledger.describeLater(x)
-		x.ledger.mu.Unlock()
+	for _, x := range s.directory.learn(fact, arrivalMs) {
+		l := x.node.ledger
+		l.mu.Lock()
+		l.describeLater(x)
+		l.mu.Unlock()
 	}
 }
 
@@ -150,18 +143,16 @@ func (s *Stage) Forget(shard int, h uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	x := l.holders[h]
-	key := x.key
-	for _, w := range x.node.windows {
+	n := x.node
+	for _, w := range n.windows {
 		// If it comes back it will be another holder: it must not have a second
 		// row in a window, which would take the place of the first.
-		if _, ok := w.byHolder[x]; ok {
-			x.node.sealedMs = max(x.node.sealedMs, w.startMs+s.windowMs)
+		if w.find(x) != nil {
+			n.sealedMs = max(n.sealedMs, w.startMs+s.windowMs)
 		}
 	}
-	s.mu.Lock()
-	delete(s.holders, key)
-	s.mu.Unlock()
-	s.directory.Release(key)
+	s.directory.release(x)
+	n.freeSeats = append(n.freeSeats, x.seat)
 	l.holders[h] = nil
 }
 
@@ -180,7 +171,7 @@ func (l *ledger) node(cluster, name string) *node {
 	k := nodeName{cluster, name}
 	n := l.nodes[k]
 	if n == nil {
-		n = &node{nodeName: k}
+		n = &node{nodeName: k, ledger: l}
 		for i, kind := range []power.HolderKind{power.System, power.Idle, power.Unattributed} {
 			n.remainders[i] = newRemainder(n, kind)
 		}
@@ -197,7 +188,7 @@ func newRemainder(n *node, kind power.HolderKind) *holder {
 	if kind == power.System {
 		t = power.SystemType
 	}
-	return &holder{key: key, node: n, info: &power.Holder{
+	return &holder{node: n, info: &power.Holder{
 		HolderKey: key, Type: t,
 		Workload: power.Workload{Cluster: n.cluster, Namespace: name, Kind: kind.String(), Name: name},
 	}}

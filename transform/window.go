@@ -24,19 +24,70 @@ type window struct {
 	knows      [3]uint8 // by measure: components with a reading of the node's own
 	span       span
 	rows       []row
-	byHolder   map[*holder]int32
+	rowOf      []int32 // by the holder's seat, plus one; 0 for none
 }
 
-// A row is one holder's energy in one window.
+// A row is one holder's energy in one window. There are as many as containers
+// times open windows, so what few have is apart.
 type row struct {
 	holder     *holder
-	energy     power.Energy
-	idle       power.Microjoules
-	counter    power.Energy
+	energy     [2]power.Microjoules // of power.CPU and power.DRAM
+	counter    [2]power.Microjoules
+	rest       *rest // nil for none
 	revision   uint64
-	span       span
+	seenMs     int32
+	endMs      int32 // covered up to here, after the window's start
 	integrated bool
 	dirty      bool
+}
+
+// rest is what containers with a share of the GPUs or of idle energy have.
+type rest struct {
+	energy  [power.NumComponents - 2]power.Microjoules
+	counter [power.NumComponents - 2]power.Microjoules
+	idle    power.Microjoules
+}
+
+// more returns the rest, to be written to.
+func (x *row) more() *rest {
+	if x.rest == nil {
+		x.rest = new(rest)
+	}
+	return x.rest
+}
+
+func (x *row) add(c power.Component, e power.Microjoules) {
+	if int(c) < len(x.energy) {
+		x.energy[c] += e
+	} else {
+		x.more().energy[int(c)-len(x.energy)] += e
+	}
+}
+
+func (x *row) show(c power.Component, counter power.Microjoules) {
+	if int(c) < len(x.counter) {
+		x.counter[c] = counter
+	} else {
+		x.more().counter[int(c)-len(x.counter)] = counter
+	}
+}
+
+// whole returns energy, counter and idle part, by component.
+func (x *row) whole() (energy, counter power.Energy, idle power.Microjoules) {
+	copy(energy[:], x.energy[:])
+	copy(counter[:], x.counter[:])
+	if x.rest != nil {
+		copy(energy[len(x.energy):], x.rest.energy[:])
+		copy(counter[len(x.counter):], x.rest.counter[:])
+		idle = x.rest.idle
+	}
+	return energy, counter, idle
+}
+
+func (x *row) cover(w *window, fromMs, toMs int64) {
+	s := span{int64(x.seenMs), w.startMs + int64(x.endMs)}
+	s.cover(fromMs, toMs)
+	x.seenMs, x.endMs = int32(s.seenMs), int32(s.endMs-w.startMs)
 }
 
 // A span is how much of a window samples have covered.
@@ -127,21 +178,17 @@ func (n *node) window(startMs int64) *window {
 	if i > 0 { // most of its holders will be back
 		size = len(n.windows[i-1].rows)
 	}
-	w.rows, w.byHolder = make([]row, 0, size+size/16), make(map[*holder]int32, size)
+	w.rows = make([]row, 0, size+size/16)
 	n.windows = slices.Insert(n.windows, i, w)
 	return w
 }
 
 // bookPart books the part of a reading that lies in one window.
 func (s *Stage) bookPart(l *ledger, h *holder, r *power.Reading, startMs int64, e power.Microjoules, fromMs, toMs int64) {
-	w := h.last
-	if w == nil || w.startMs != startMs || startMs < h.node.sealedMs {
-		w = h.node.window(startMs)
-	}
+	w := h.node.window(startMs)
 	w.dirty, w.revision, w.touchedMs = true, l.position, l.arrivalMs
 	inPlace := w.startMs == startMs
-	if h.key.Kind == power.Node {
-		h.last = w
+	if h.info.Kind == power.Node {
 		w.bookNode(r, e)
 		if inPlace && r.Measure == power.Used && r.Energy >= 0 {
 			w.span.cover(fromMs, toMs)
@@ -150,22 +197,22 @@ func (s *Stage) bookPart(l *ledger, h *holder, r *power.Reading, startMs int64, 
 	}
 	x := w.row(h)
 	x.dirty, x.revision = true, l.position
-	x.energy[r.Component] += e
+	x.add(r.Component, e)
 	x.integrated = x.integrated || r.Integrated
 	if r.Measure == power.IdleShare {
-		x.idle += e
+		x.more().idle += e
 		w.idleShares[r.Component] += e
 	}
-	if h.key.Kind == power.VM {
+	if h.info.Kind == power.VM {
 		w.vms[r.Component] += e
 	} else {
 		w.containers[r.Component] += e
 	}
 	if inPlace && r.Energy >= 0 {
-		if toMs >= x.span.endMs && toMs == r.EndMs && r.Counter != 0 {
-			x.counter[r.Component] = r.Counter
+		if toMs-w.startMs >= int64(x.endMs) && toMs == r.EndMs && r.Counter != 0 {
+			x.show(r.Component, r.Counter)
 		}
-		x.span.cover(fromMs, toMs)
+		x.cover(w, fromMs, toMs)
 	}
 }
 
@@ -185,16 +232,27 @@ func (w *window) bookNode(r *power.Reading, e power.Microjoules) {
 
 func (w *window) know(m power.Measure, c int) bool { return w.knows[m]>>c&1 != 0 }
 
+// find returns a holder's row, nil for none. A seat that was taken anew may have
+// the row of whom had it before.
+func (w *window) find(h *holder) *row {
+	if int(h.seat) < len(w.rowOf) {
+		if i := w.rowOf[h.seat]; i != 0 && w.rows[i-1].holder == h {
+			return &w.rows[i-1]
+		}
+	}
+	return nil
+}
+
 func (w *window) row(h *holder) *row {
-	if h.last == w {
-		return &w.rows[h.lastRow]
+	if x := w.find(h); x != nil {
+		return x
 	}
-	i, ok := w.byHolder[h]
-	if !ok {
-		i = int32(len(w.rows))
-		w.rows = append(w.rows, row{holder: h, span: span{endMs: w.startMs}})
-		w.byHolder[h] = i
+	if int(h.seat) >= len(w.rowOf) {
+		seats := make([]int32, max(int(w.node.seats), len(w.rowOf)*5/4))
+		copy(seats, w.rowOf)
+		w.rowOf = seats
 	}
-	h.last, h.lastRow = w, i
-	return &w.rows[i]
+	w.rows = append(w.rows, row{holder: h})
+	w.rowOf[h.seat] = int32(len(w.rows))
+	return &w.rows[len(w.rows)-1]
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -13,12 +14,12 @@ import (
 type view struct {
 	directory *Directory
 	ms        int64
-	subjects  []subject
+	subjects  []uint32 // hashes
 }
 
 func (v *view) note(s subject) subject {
-	if !slices.Contains(v.subjects, s) {
-		v.subjects = append(v.subjects, s)
+	if h := index.Hash(s); !slices.Contains(v.subjects, h) {
+		v.subjects = append(v.subjects, h)
 	}
 	return s
 }
@@ -51,7 +52,7 @@ func (v *view) describe(key power.HolderKey, a power.Attributes) power.Holder {
 func (v *view) container(h *power.Holder, a power.Attributes) {
 	h.PodUID, h.Pod, h.Container, h.Image = a.PodUID, a.Pod, a.Container, a.Image
 	namespace := a.Namespace
-	if r := v.directory.images[v.note(subject{byContainer, h.Cluster, h.ID, ""})]; r != nil {
+	if r := v.directory.images.get(containerSubject(&h.HolderKey)); r != nil {
 		r.seenMs = max(r.seenMs, v.ms)
 		// kube-state-metrics knows the container by its id: nothing is surer.
 		h.PodUID, h.Pod, namespace = r.uid, r.pod, r.namespace
@@ -76,7 +77,7 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 			h.PodUID = p.uid
 		}
 		if h.Image == "" {
-			for _, c := range p.containers {
+			for _, c := range p.more().containers {
 				if c.name == h.Container {
 					h.Image = c.image
 				}
@@ -104,7 +105,7 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 func (v *view) pod(cluster, uid, namespace, name string) pod {
 	var found pod
 	if uid != "" {
-		if p := v.directory.pods[v.note(subject{byUID, cluster, uid, ""})]; p != nil {
+		if p := v.directory.pods.get(v.note(subject{byUID, cluster, uid, ""})); p != nil {
 			p.seenMs = max(p.seenMs, v.ms)
 			found = *p
 		}
@@ -116,7 +117,9 @@ func (v *view) pod(cluster, uid, namespace, name string) pod {
 		found.name = ""
 		return found
 	}
-	for _, p := range v.directory.named[v.note(found.nameSubject())] {
+	var room [4]*pod
+	list := v.directory.named(v.note(found.nameSubject()), room[:0])
+	for _, p := range list {
 		p.seenMs = max(p.seenMs, v.ms)
 		if found.uid == "" {
 			found.uid = p.uid
@@ -124,31 +127,47 @@ func (v *view) pod(cluster, uid, namespace, name string) pod {
 		if found.ownerKind == "" {
 			found.ownerKind, found.ownerName = p.ownerKind, p.ownerName
 		}
-		if len(found.labels) == 0 {
-			found.labels = p.labels
-		}
-		if len(found.annotations) == 0 {
-			found.annotations = p.annotations
-		}
-		if len(found.containers) == 0 {
-			found.containers = p.containers
-		}
-		if len(found.requests) == 0 {
-			found.requests = p.requests
-		}
+	}
+	switch {
+	case len(list) > 1:
+		found.told = together(found.more(), list)
+	case len(list) == 1 && found.told == nil:
+		found.told = list[0].told
 	}
 	return found
 }
 
+// together completes what is told of a pod by what is told of others of its name.
+func together(t *told, others []*pod) *told {
+	all := *t
+	for _, p := range others {
+		t := p.more()
+		if len(all.labels) == 0 {
+			all.labels = t.labels
+		}
+		if len(all.annotations) == 0 {
+			all.annotations = t.annotations
+		}
+		if len(all.containers) == 0 {
+			all.containers = t.containers
+		}
+		if len(all.requests) == 0 {
+			all.requests = t.requests
+		}
+	}
+	return &all
+}
+
 // describe adds what is known of a pod to the subject of a classification.
 func (s *Subject) describe(p *pod) {
-	s.Labels, s.Annotations = labelMap(p.labels), labelMap(p.annotations)
-	for _, c := range p.containers {
+	t := p.more()
+	s.Labels, s.Annotations = labelMap(t.labels), labelMap(t.annotations)
+	for _, c := range t.containers {
 		s.Images = append(s.Images, c.image)
 	}
-	if len(p.requests) > 0 {
+	if len(t.requests) > 0 {
 		s.Resources = map[string]float64{}
-		for _, r := range p.requests {
+		for _, r := range t.requests {
 			s.Resources[r.resource] += r.amount
 		}
 	}
@@ -224,7 +243,7 @@ func (v *view) workload(p *pod, s *Subject) (kind, name string, inferred bool) {
 }
 
 func (v *view) owner(kind subjectKind, p *pod, name string) *owned {
-	o := v.directory.owners[v.note(subject{kind, p.cluster, p.namespace, name})]
+	o := v.directory.owners.get(v.note(subject{kind, p.cluster, p.namespace, name}))
 	if o != nil {
 		o.seenMs = max(o.seenMs, v.ms)
 	}

@@ -274,7 +274,7 @@ func (l *bookingLine) settle(ctx context.Context, from uint64, books *local.Stor
 	if err != nil {
 		return err
 	}
-	b := l.flusher.stage.Collect()
+	b := l.flusher.stage.CollectAll()
 	oldest := int64(math.MaxInt64)
 	for i := range b.Charges {
 		oldest = min(oldest, b.Charges[i].StartMs)

@@ -132,7 +132,7 @@ func eachRecord(ctx context.Context, source *backfill.Source, fromMs, toMs int64
 // collect hands over the windows that cannot move any more. At the end these
 // are also those of nodes that fell silent.
 func (s *shadow) collect(fedMs int64, end bool, take func(*shadowWindow) error) error {
-	b := s.stage.Collect()
+	b := s.stage.CollectAll()
 	window := func(cluster, node string, startMs int64) *shadowWindow {
 		k := nodeKey{cluster, node}
 		if s.open[k] == nil {
