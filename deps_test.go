@@ -26,9 +26,9 @@ index             -
 strictyaml        -
 suggest           -
 store             power
-store/*           power store
+store/*           index power store
 receiver/journal  power
-receiver/counter  power state strictyaml
+receiver/counter  index power state strictyaml
 receiver          access power receiver/journal receiver/counter
 transform         index power state strictyaml store
 httpapi           access power store suggest transform

@@ -134,7 +134,7 @@ func (f *flusher) flush(ctx context.Context) error {
 }
 
 // pieceCharges is how many charges are enough for a transaction.
-const pieceCharges = 4096
+const pieceCharges = 8192
 
 // nodes says how far each node's windows are; what lies before its open ones is
 // in the books.

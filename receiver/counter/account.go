@@ -138,7 +138,7 @@ func (s *shard) late(i uint32, a *account, x point, m *Sample, o *Outcome) {
 		// (x-before) + last should have been booked.
 		s.book(a, x.t, a.lastT, x.v, 0)
 		h := s.remember(i, a)
-		h.track.set([]point{x, h.track.last})
+		h.track.set([]point{x, h.track.last()})
 		o.Late++
 	}
 }

@@ -82,7 +82,8 @@ func (s *shard) first(i uint32, a *account, x point, replica uint16) {
 // credit books the first sample of h in full if the account's node was known before it.
 func (s *shard) credit(a *account, h *history) {
 	n := &s.nodes[a.node]
-	t, v := h.track.head.t, h.track.head.v
+	head := h.track.head()
+	t, v := head.t, head.v
 	known := n.since(a.replica)
 	if a.flags&flagNode != 0 || t <= known || s.wasBooked(a.holder) || !s.plausible(v, known, t) {
 		return
@@ -132,8 +133,8 @@ func (s *shard) tail(i uint32, a *account, x point, m *Sample, o *Outcome) {
 func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 	v := x.v
 	// Nearly all samples are newer than the newest: then there is nothing to unpack.
-	points := append(s.points[:0], h.track.last)
-	if x.t <= h.track.last.t {
+	points := append(s.points[:0], h.track.last())
+	if x.t <= h.track.t {
 		points = h.track.points(s.points[:0])
 	}
 	s.points = points[:0]

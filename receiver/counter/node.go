@@ -16,7 +16,7 @@ type node struct {
 	gpuShares  bool        // Kepler reports what containers use of the GPUs
 	firsts     []firstSeen // of the node's own counters, by replica
 	times      []int64     // recent times of such samples, rising, Unix milliseconds
-	holders    map[localName]uint32
+	holders    uint32      // the first one plus one
 	gone       map[accountName]goneAccount
 	booked     map[localName]uint32 // see Cache.Booked: when it was told, minutes since the epoch
 }
@@ -94,10 +94,19 @@ func (n *node) seen(tMs int64, replica uint16, reorderMs int64) (earlier bool) {
 type holder struct {
 	node     uint32
 	accounts uint32 // first account plus one
+	next     uint32 // next holder of the same node, plus one; 0 ends the list
 	kind     power.HolderKind
 	inUse    bool
 	id       string
 }
+
+// A holderName tells the holders of a shard apart.
+type holderName struct {
+	node uint32
+	localName
+}
+
+func (h *holder) name() holderName { return holderName{h.node, localName{h.kind, h.id}} }
 
 func (h *holder) key(s *shard) power.HolderKey {
 	n := &s.nodes[h.node]

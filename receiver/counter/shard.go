@@ -1,10 +1,10 @@
 package counter
 
 import (
-	"maps"
 	"slices"
 	"sync"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -23,6 +23,7 @@ type shard struct {
 	freeAccounts  []uint32
 	holders       []holder
 	freeHolders   []uint32
+	holderOf      index.Index // holders by their names
 	nodes         []node
 	nodeOf        map[nodeName]uint32
 	histories     []*history // nil where there is none
@@ -97,7 +98,11 @@ func (s *shard) apply(m *Sample, o *Outcome) {
 // recredit looks again at the first samples of a node's accounts after the node
 // turned out to have been known earlier.
 func (s *shard) recredit(n uint32) {
-	holders := slices.Sorted(maps.Values(s.nodes[n].holders)) // replay must book in the same order
+	var holders []uint32
+	for next := s.nodes[n].holders; next != 0; next = s.holders[next-1].next {
+		holders = append(holders, next-1)
+	}
+	slices.Sort(holders) // replay must book in the same order
 	for _, hi := range holders {
 		for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
 			a := &s.accounts[next-1]
@@ -173,7 +178,7 @@ func (s *shard) knows(m *Mapping) bool {
 	if !ok {
 		return false
 	}
-	hi, ok := s.nodes[ni].holders[localName{m.Holder.Kind, m.Holder.ID}]
+	hi, ok := s.findHolder(holderName{ni, localName{m.Holder.Kind, m.Holder.ID}})
 	if !ok {
 		return false
 	}
@@ -200,7 +205,6 @@ func (s *shard) node(m *Mapping) uint32 {
 		ni = uint32(len(s.nodes))
 		s.nodes = append(s.nodes, node{
 			cluster: name.cluster, name: name.name, generation: m.Generation, inUse: true,
-			holders: make(map[localName]uint32),
 		})
 		s.nodeOf[name] = ni
 	}
@@ -211,9 +215,8 @@ func (s *shard) node(m *Mapping) uint32 {
 }
 
 func (s *shard) holder(ni uint32, m *Mapping) uint32 {
-	n := &s.nodes[ni]
-	name := localName{m.Holder.Kind, m.Holder.ID}
-	hi, ok := n.holders[name]
+	name := holderName{ni, localName{m.Holder.Kind, m.Holder.ID}}
+	hi, ok := s.findHolder(name)
 	if ok {
 		return hi
 	}
@@ -225,8 +228,30 @@ func (s *shard) holder(ni uint32, m *Mapping) uint32 {
 		s.holders = append(s.holders, holder{})
 	}
 	s.holders[hi] = holder{node: ni, kind: name.kind, inUse: true, id: name.id}
-	n.holders[name] = hi
+	s.enlist(hi)
 	return hi
+}
+
+func (s *shard) findHolder(name holderName) (uint32, bool) {
+	return s.holderOf.Find(index.Hash(name), func(hi uint32) bool { return s.holders[hi].name() == name })
+}
+
+// enlist makes a holder known as one of its node's.
+func (s *shard) enlist(hi uint32) {
+	h := &s.holders[hi]
+	n := &s.nodes[h.node]
+	h.next, n.holders = n.holders, hi+1
+	s.holderOf.Add(index.Hash(h.name()), hi)
+}
+
+func (s *shard) delist(hi uint32) {
+	h := &s.holders[hi]
+	s.holderOf.Remove(index.Hash(h.name()), hi)
+	at := &s.nodes[h.node].holders
+	for *at != hi+1 {
+		at = &s.holders[*at-1].next
+	}
+	*at = h.next
 }
 
 // meter returns the meter that an account shares with the other series of the
@@ -394,7 +419,7 @@ func (s *shard) forget(hi uint32) (accounts int) {
 		s.freeAccounts = append(s.freeAccounts, i)
 		accounts++
 	}
-	delete(n.holders, name)
+	s.delist(hi)
 	*h = holder{}
 	s.freeHolders = append(s.freeHolders, hi)
 	s.sink.Forget(s.number, hi)

@@ -142,12 +142,11 @@ func (s *shard) walk(c *state.Codec, replicas *numbering) {
 	}
 	for i := range s.nodes {
 		n := &s.nodes[i]
-		n.holders = make(map[localName]uint32)
 		s.nodeOf[nodeName{n.cluster, n.name}] = uint32(i)
 	}
 	for i := range s.holders {
 		if h := &s.holders[i]; h.inUse && int(h.node) < len(s.nodes) {
-			s.nodes[h.node].holders[localName{h.kind, h.id}] = uint32(i)
+			s.enlist(uint32(i))
 		}
 	}
 }

@@ -6,56 +6,85 @@ import "encoding/binary"
 // takes some 8 bytes, where a point takes 32. Nearly all points are added at the
 // end and taken away at the front, which costs no unpacking.
 type track struct {
-	head, last point
-	n          int
-	rest       []byte // the points after head, each as its difference to the one before
+	t, v, start int64 // of the last point
+	tail        bool  // likewise
+	n           int32
+	rest        []byte // all points, each as its difference to the one before; empty while there is one
 }
 
 // A step from one point to the next is a byte of these bits, then the
-// differences of time, value and, if it says so, start.
+// differences of time, value and, if it says so, start. The first is a step from
+// the zero point.
 const (
 	stepTail  = 1 << iota // the next point is a tail
 	stepStart             // its start differs, and comes last
+
+	maxStep = 1 + 3*binary.MaxVarintLen64
 )
 
-func (t *track) add(p point) {
-	t.n++
+func (t *track) last() point { return point{t.t, t.v, t.start, t.tail} }
+
+func (t *track) head() point {
 	if t.n == 1 {
-		t.head, t.last = p, p
-		return
+		return t.last()
 	}
-	if cap(t.rest)-len(t.rest) < 1+3*binary.MaxVarintLen64 {
-		// Doubling would leave half of it empty, at a million series.
-		t.rest = append(make([]byte, 0, len(t.rest)+64), t.rest...)
+	p, _ := point{}.next(t.rest)
+	return p
+}
+
+func (t *track) add(p point) {
+	switch last := t.last(); {
+	case t.n == 0:
+		t.rest = t.rest[:0]
+	case t.n == 1:
+		t.rest = last.step(t.room(2*maxStep), point{})
+		t.rest = p.step(t.rest, last)
+	default:
+		t.rest = p.step(t.room(maxStep), last)
 	}
-	step := byte(0)
+	t.t, t.v, t.start, t.tail = p.t, p.v, p.start, p.tail
+	t.n++
+}
+
+// room returns rest with room for so many bytes more. Doubling would leave half
+// of it empty, at a million series.
+func (t *track) room(bytes int) []byte {
+	if cap(t.rest)-len(t.rest) >= bytes {
+		return t.rest
+	}
+	return append(make([]byte, 0, len(t.rest)+bytes+32), t.rest...)
+}
+
+// step appends the step from before to p.
+func (p point) step(dst []byte, before point) []byte {
+	bits := byte(0)
 	if p.tail {
-		step |= stepTail
+		bits |= stepTail
 	}
-	if p.start != t.last.start {
-		step |= stepStart
+	if p.start != before.start {
+		bits |= stepStart
 	}
-	t.rest = append(t.rest, step)
-	t.rest = binary.AppendUvarint(t.rest, uint64(p.t-t.last.t)) // and back again it wraps the same way
-	t.rest = binary.AppendVarint(t.rest, p.v-t.last.v)
-	if p.start != t.last.start {
-		t.rest = binary.AppendVarint(t.rest, p.start-t.last.start)
+	dst = append(dst, bits)
+	dst = binary.AppendUvarint(dst, uint64(p.t-before.t)) // and back again it wraps the same way
+	dst = binary.AppendVarint(dst, p.v-before.v)
+	if p.start != before.start {
+		dst = binary.AppendVarint(dst, p.start-before.start)
 	}
-	t.last = p
+	return dst
 }
 
 // next returns the point after p, whose step is at the front of rest, and how
 // long the step is.
 func (p point) next(rest []byte) (point, int) {
-	step, n := rest[0], 1
+	bits, n := rest[0], 1
 	later, k := binary.Uvarint(rest[n:])
 	n += k
 	diff, k := binary.Varint(rest[n:])
 	n += k
 	p.t += int64(later)
 	p.v += diff
-	p.tail = step&stepTail != 0
-	if step&stepStart != 0 {
+	p.tail = bits&stepTail != 0
+	if bits&stepStart != 0 {
 		diff, k = binary.Varint(rest[n:])
 		n += k
 		p.start += diff
@@ -65,26 +94,36 @@ func (p point) next(rest []byte) (point, int) {
 
 // drop takes the points away that have another one at or before ms after them.
 func (t *track) drop(ms int64) (dropped bool) {
-	for t.n > 1 {
-		second, k := t.head.next(t.rest)
+	if t.n <= 1 {
+		return false
+	}
+	head, at := point{}.next(t.rest)
+	for ; t.n > 1; t.n-- {
+		second, k := head.next(t.rest[at:])
 		if second.t > ms {
 			break
 		}
-		t.head, t.rest = second, t.rest[k:]
-		t.n--
-		dropped = true
+		head, dropped = second, true
+		at += k
+	}
+	switch {
+	case t.n == 1:
+		t.rest = t.rest[:0]
+	case dropped: // what is now the first takes no more room than it and those before did
+		first := head.step(make([]byte, 0, maxStep), point{})
+		t.rest = t.rest[at-len(first):]
+		copy(t.rest, first)
 	}
 	return dropped
 }
 
 // points appends all points to dst.
 func (t *track) points(dst []point) []point {
-	if t.n == 0 {
-		return dst
+	if t.n == 1 {
+		return append(dst, t.last())
 	}
-	dst = append(dst, t.head)
-	p, rest := t.head, t.rest
-	for range t.n - 1 {
+	var p point
+	for rest := t.rest; len(rest) > 0; {
 		var k int
 		p, k = p.next(rest)
 		rest = rest[k:]
@@ -95,7 +134,7 @@ func (t *track) points(dst []point) []point {
 
 // set puts points in the place of all.
 func (t *track) set(points []point) {
-	t.n, t.rest = 0, t.rest[:0]
+	t.n = 0
 	for _, p := range points {
 		t.add(p)
 	}

@@ -34,7 +34,7 @@ func TestTrack(t *testing.T) {
 			if rng.IntN(7) == 0 {
 				have.set(want)
 			}
-			if got := have.points(nil); !slices.Equal(got, want) || have.n != len(want) || have.last != p || have.head != want[0] {
+			if got := have.points(nil); !slices.Equal(got, want) || int(have.n) != len(want) || have.last() != p || have.head() != want[0] {
 				t.Fatalf("have %v, want %v", got, want)
 			}
 			p.t += 1 + rng.Int64N(30_000)

@@ -51,7 +51,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 		st := s.interns.stage(s.w)
 		for _, h := range b.Holders {
 			// Only holders with rows are kept; the first charge describes a new one.
-			if _, known := s.interns.byKey[h.HolderKey]; !known {
+			if _, known := s.interns.find(h.HolderKey); !known {
 				continue
 			}
 			if _, err := st.describe(ctx, h, 0); err != nil {

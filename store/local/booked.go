@@ -62,7 +62,7 @@ func (s *Store) MinutesFromMs() int64 {
 func (s *Store) Holder(key power.HolderKey) *power.Holder {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if id, ok := s.interns.byKey[key]; ok {
+	if id, ok := s.interns.find(key); ok {
 		if h := s.interns.dims.holder(id); h != nil {
 			return h.Holder
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 )
@@ -54,7 +55,7 @@ func (d *dims) holder(id int32) *holder {
 type interns struct {
 	dims        // the committed state, extended and replaced by stage.apply
 	byPointer   map[*power.Holder]int32
-	byKey       map[power.HolderKey]int32
+	byKey       index.Index // holders
 	nodeIDs     map[nodeKey]int32
 	workloadIDs map[power.Workload]int32
 	spaceIDs    map[space]int32
@@ -63,9 +64,15 @@ type interns struct {
 	holderSeq   int64                  // id of the newest holder there ever was
 }
 
+// find returns the id of a holder.
+func (in *interns) find(key power.HolderKey) (int32, bool) {
+	id, ok := in.byKey.Find(index.Hash(key), func(id uint32) bool { return in.holders[id].HolderKey == key })
+	return int32(id), ok
+}
+
 func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 	in := &interns{
-		byPointer: map[*power.Holder]int32{}, byKey: map[power.HolderKey]int32{}, nodeIDs: map[nodeKey]int32{},
+		byPointer: map[*power.Holder]int32{}, nodeIDs: map[nodeKey]int32{},
 		workloadIDs: map[power.Workload]int32{}, spaceIDs: map[space]int32{},
 		priceIDs: map[power.Price]int32{}, pricePtr: map[*power.Price]int32{},
 	}
@@ -130,7 +137,7 @@ func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 		if !ok {
 			return fmt.Errorf("holder %d: no space %v: %w", id, spaceOf(h), store.ErrCorrupt)
 		}
-		in.byKey[h.HolderKey] = id
+		in.byKey.Add(index.Hash(h.HolderKey), uint32(id))
 		in.holders = put(in.holders, id, &holder{Holder: h, id: id, node: node, space: sp})
 		return nil
 	})
@@ -244,7 +251,7 @@ func (st *stage) price(ctx context.Context, p *power.Price) (int32, error) {
 func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (int32, error) {
 	known := st.holders[h.HolderKey]
 	if known == nil {
-		if id, ok := st.in.byKey[h.HolderKey]; ok {
+		if id, ok := st.in.find(h.HolderKey); ok {
 			known = st.in.holders[id]
 		}
 	}
@@ -374,7 +381,9 @@ func (st *stage) apply() {
 		in.holders = slices.Clone(in.holders)
 	}
 	for k, h := range st.holders {
-		in.byKey[k] = h.id
+		if in.dims.holder(h.id) == nil {
+			in.byKey.Add(index.Hash(k), uint32(h.id))
+		}
 		in.holders = put(in.holders, h.id, h)
 	}
 	maps.Copy(in.byPointer, st.pointers)

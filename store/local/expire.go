@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/wattledger/wattledger/index"
 )
 
 // expire removes single windows and hours that are older than their retention,
@@ -69,7 +71,7 @@ func (s *Store) forgetHolders(ctx context.Context, before int64) error {
 			in := s.interns
 			in.holders = slices.Clone(in.holders)
 			for _, id := range gone {
-				delete(in.byKey, in.holders[id].HolderKey)
+				in.byKey.Remove(index.Hash(in.holders[id].HolderKey), uint32(id))
 				in.holders[id] = nil
 			}
 			clear(in.byPointer) // the pointers of those that are gone must not be known
