@@ -33,26 +33,23 @@ func (t *track) head() point {
 }
 
 func (t *track) add(p point) {
+	var room [2 * maxStep]byte
+	more := room[:0]
 	switch last := t.last(); {
 	case t.n == 0:
 		t.rest = t.rest[:0]
 	case t.n == 1:
-		t.rest = last.step(t.room(2*maxStep), point{})
-		t.rest = p.step(t.rest, last)
+		more = p.step(last.step(more, point{}), last)
 	default:
-		t.rest = p.step(t.room(maxStep), last)
+		more = p.step(more, last)
 	}
+	if free := cap(t.rest) - len(t.rest); free < len(more) {
+		// Doubling would leave half of it empty, at a million series.
+		t.rest = append(make([]byte, 0, len(t.rest)+len(more)+24), t.rest...)
+	}
+	t.rest = append(t.rest, more...)
 	t.t, t.v, t.start, t.tail = p.t, p.v, p.start, p.tail
 	t.n++
-}
-
-// room returns rest with room for so many bytes more. Doubling would leave half
-// of it empty, at a million series.
-func (t *track) room(bytes int) []byte {
-	if cap(t.rest)-len(t.rest) >= bytes {
-		return t.rest
-	}
-	return append(make([]byte, 0, len(t.rest)+bytes+32), t.rest...)
 }
 
 // step appends the step from before to p.
