@@ -99,7 +99,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			return nil, err
 		}
 		s.next.position = max(s.next.position, b.Position)
-		closes = s.closable(s.next.newest) > s.closable(s.at.newest)
+		closes = s.closable(s.next.newest) > s.closable(s.at().newest)
 		return committed, nil
 	})
 	if closes {
@@ -119,14 +119,19 @@ func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow)
 	if !slices.IsSortedFunc(rows, inOrder) {
 		slices.SortStableFunc(rows, inOrder)
 	}
+	at := s.at()
 	for _, r := range rows {
 		s.next.newest = max(s.next.newest, r.start)
 	}
-	expired, late, hot := split(rows, s.at.minutesFrom, s.at.sealedBefore, func(r *row) int64 { return r.start })
+	expired, late, hot := split(rows, at.minutesFrom, at.sealedBefore, func(r *row) int64 { return r.start })
 	s.metrics.expiredRows.Add(float64(len(expired)))
 	rows = rows[len(expired):]
 	if len(rows) > 0 {
 		s.next.oldest = min(s.next.oldest, rows[0].start)
+	}
+	replaced, err := s.replacements(ctx, hot)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.upsert(ctx, hot); err != nil {
 		return nil, err
@@ -141,7 +146,7 @@ func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow)
 	for i := range nodes {
 		s.next.newest, s.next.oldest = max(s.next.newest, nodes[i].start), min(s.next.oldest, nodes[i].start)
 	}
-	_, lateNodes, hotNodes := split(nodes, s.at.minutesFrom, s.at.sealedBefore, func(r *nodeRow) int64 { return r.start })
+	_, lateNodes, hotNodes := split(nodes, at.minutesFrom, at.sealedBefore, func(r *nodeRow) int64 { return r.start })
 	if err := s.upsertNodes(ctx, hotNodes); err != nil {
 		return nil, err
 	}
@@ -162,7 +167,11 @@ func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow)
 			return nil, fmt.Errorf("outbox: %w", err)
 		}
 	}
-	return func() { s.committed(st, hot, hotNodes, nodes, rows, earlier, stale) }, nil
+	c := change{
+		rows: rows, hot: hot, nodes: nodes, hotNodes: hotNodes,
+		replaced: replaced, moved: st.moved(), earlier: earlier, stale: stale,
+	}
+	return func() { s.committed(st, c) }, nil
 }
 
 // check refuses what rows cannot hold, before anything is written.
@@ -282,8 +291,8 @@ func (s *Store) moveFirst(ctx context.Context, st *stage, rows []row) (map[int32
 func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]span, error) {
 	var add []span
 	note := func(from, to int64) {
-		to = min(to, s.at.sealedBefore)
-		for _, sp := range append(s.stale, add...) {
+		to = min(to, s.at().sealedBefore)
+		for _, sp := range append(slices.Clip(s.at().stale), add...) {
 			if sp.from <= from && to <= sp.to {
 				return
 			}
@@ -296,11 +305,9 @@ func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]spa
 		hour := hourOf(restated[i].start)
 		note(hour, hour+hourSeconds)
 	}
-	for id, was := range st.old {
-		if st.holders[was.HolderKey].space != was.space {
-			l := s.last[id]
-			note(hourOf(l.first), hourOf(l.last)+hourSeconds)
-		}
+	for _, id := range st.moved() {
+		l := s.last[id]
+		note(hourOf(l.first), hourOf(l.last)+hourSeconds)
 	}
 	for _, sp := range add {
 		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", sp.from, sp.to); err != nil {
@@ -312,30 +319,68 @@ func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]spa
 
 func hourOf(seconds int64) int64 { return seconds - seconds%hourSeconds }
 
-// committed brings what is in memory up to an append that is durable.
-func (s *Store) committed(st *stage, hot []row, hotNodes, nodes []nodeRow, rows []row, earlier map[int32]int64, stale []span) {
-	st.apply()
-	s.view = s.interns.dims
-	s.commits++
-	s.recent.advance(s.at.newest)
+// A change is what a commit did.
+type change struct {
+	rows     []row         // by start and holder
+	hot      []row         // those of open hours
+	replaced []replacement // those of open hours that recent has let go of
+	nodes    []nodeRow
+	hotNodes []nodeRow
+	moved    []int32         // holders that are in another space now
+	earlier  map[int32]int64 // first rows that were not known to be the first
+	stale    []span          // hours whose sums by space no longer hold
+}
+
+// replacements returns what the rows of open hours that recent has let go of
+// are about to replace.
+func (s *Store) replacements(ctx context.Context, hot []row) (list []replacement, err error) {
+	m := &s.at().recent
 	for i := range hot {
-		r := &hot[i]
-		s.touched[blockOf(r.start)] = s.commits
-		if s.sealing != nil {
-			s.sealing.touch(r.start, r.holder)
+		if hot[i].start >= m.from {
+			break
+		}
+		if m.hour(hourOf(hot[i].start)) == nil {
+			continue
+		}
+		r := replacement{new: hot[i]}
+		err := scanRows(ctx, s.w, hot[i].start, hot[i].start+1, hot[i].holder, hot[i].holder, func(old *row) error {
+			was := *old
+			r.old = &was
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// committed brings what is in memory up to an append that is durable.
+func (s *Store) committed(st *stage, c change) {
+	st.apply()
+	s.next.dims = s.interns.dims
+	s.next.recent = s.next.recent.after(c, &s.next.horizons, s.closable(s.next.newest))
+	s.next.stale = append(slices.Clip(s.next.stale), c.stale...)
+	s.next.power = new(powerViews)
+	if len(c.nodes) > 0 {
+		s.next.generations = append(slices.Clone(s.next.generations), make([]nodeState, len(s.next.dims.nodes)-len(s.next.generations))...)
+		for i := range c.nodes {
+			noteNode(s.next.generations, &c.nodes[i])
 		}
 	}
-	for i := range hotNodes {
-		if s.sealing != nil {
-			s.sealing.touchNode(hotNodes[i].start, hotNodes[i].node)
+	if s.sealing != nil {
+		for i := range c.hot {
+			s.sealing.touch(c.hot[i].start, c.hot[i].holder)
+		}
+		for i := range c.hotNodes {
+			s.sealing.touchNode(c.hotNodes[i].start, c.hotNodes[i].node)
 		}
 	}
-	for i := range nodes {
-		s.noteNode(&nodes[i])
-	}
-	for i := range rows {
-		r := &rows[i]
-		s.recent.put(r)
+	s.lives.Lock()
+	defer s.lives.Unlock()
+	for i := range c.rows {
+		r := &c.rows[i]
 		if int(r.holder) >= len(s.last) {
 			s.last = put(s.last, r.holder, lifetime{})
 		}
@@ -345,11 +390,8 @@ func (s *Store) committed(st *stage, hot []row, hotNodes, nodes []nodeRow, rows 
 		}
 		l.last = max(l.last, r.start)
 	}
-	for id, first := range earlier {
+	for id, first := range c.earlier {
 		s.last[id].first = first
-	}
-	if len(stale) > 0 {
-		s.stale = append(slices.Clip(s.stale), stale...)
 	}
 }
 

@@ -16,10 +16,10 @@ type BookedNode struct {
 
 // BookedNodes returns every node the books have rows of.
 func (s *Store) BookedNodes() []BookedNode {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.lives.RLock()
+	defer s.lives.RUnlock()
 	byNode := map[int32]BookedNode{}
-	for id, h := range s.view.holders {
+	for id, h := range s.at().holders {
 		if h == nil {
 			continue
 		}
@@ -41,9 +41,9 @@ func (s *Store) BookedNodes() []BookedNode {
 // HoldersBefore returns the holders whose first window began before a time, but
 // for what no holder used.
 func (s *Store) HoldersBefore(ms int64) (list []power.HolderKey) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for id, h := range s.view.holders {
+	s.lives.RLock()
+	defer s.lives.RUnlock()
+	for id, h := range s.at().holders {
 		if h != nil && h.Kind.PseudoName() == "" && s.last[id].first*1000 < ms {
 			list = append(list, h.HolderKey)
 		}
@@ -53,9 +53,7 @@ func (s *Store) HoldersBefore(ms int64) (list []power.HolderKey) {
 
 // MinutesFromMs is the moment before which single windows have expired.
 func (s *Store) MinutesFromMs() int64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.at.minutesFrom * 1000
+	return s.at().minutesFrom * 1000
 }
 
 // Holder returns the newest description of a holder, nil if it has no rows.

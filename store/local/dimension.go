@@ -99,3 +99,35 @@ func (sp *space) matches(match map[store.Dimension]string) bool {
 	}
 	return true
 }
+
+// A matcher matches many holders. What spaces can tell it asks of each space once.
+type matcher struct {
+	match   map[store.Dimension]string
+	spaces  []space
+	verdict []int8 // by space: 0 not looked at, 1 matches, -1 does not; nil if spaces cannot tell
+}
+
+func newMatcher(d *dims, match map[store.Dimension]string) *matcher {
+	m := &matcher{match: match, spaces: d.spaces}
+	if ofSpaces(nil, match) {
+		m.verdict = make([]int8, len(d.spaces))
+	}
+	return m
+}
+
+func (m *matcher) holder(h *holder) bool {
+	if len(m.match) == 0 {
+		return true
+	}
+	if m.verdict == nil {
+		return matches(h.Holder, m.match)
+	}
+	v := &m.verdict[h.space]
+	if *v == 0 {
+		*v = -1
+		if m.spaces[h.space].matches(m.match) {
+			*v = 1
+		}
+	}
+	return *v > 0
+}

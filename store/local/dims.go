@@ -19,6 +19,8 @@ type holder struct {
 	id    int32
 	node  int32
 	space int32
+	// workload is the id of what Holder.Workload says.
+	workload int32
 }
 
 type nodeKey struct{ cluster, name string }
@@ -138,7 +140,7 @@ func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 			return fmt.Errorf("holder %d: no space %v: %w", id, spaceOf(h), store.ErrCorrupt)
 		}
 		in.byKey.Add(index.Hash(h.HolderKey), uint32(id))
-		in.holders = put(in.holders, id, &holder{Holder: h, id: id, node: node, space: sp})
+		in.holders = put(in.holders, id, &holder{Holder: h, id: id, node: node, space: sp, workload: workload})
 		return nil
 	})
 	return in, err
@@ -277,7 +279,7 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 	if err != nil {
 		return 0, err
 	}
-	next := &holder{Holder: h, node: node, space: spaceID}
+	next := &holder{Holder: h, node: node, space: spaceID, workload: workload}
 	if known == nil {
 		if st.holderSeq == idMask {
 			return 0, fmt.Errorf("holder %d does not fit a row key: %w", st.holderSeq+1, store.ErrFull)
@@ -358,6 +360,16 @@ func (st *stage) holder(ctx context.Context, h *power.Holder, start int64) (int3
 		return id, nil
 	}
 	return st.describe(ctx, h, start)
+}
+
+// moved returns the holders that are in another space than before.
+func (st *stage) moved() (ids []int32) {
+	for id, was := range st.old {
+		if st.holders[was.HolderKey].space != was.space {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // apply makes the stage part of interns, after its transaction has committed.

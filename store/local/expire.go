@@ -14,12 +14,12 @@ import (
 func (s *Store) expire(ctx context.Context, now time.Time) error {
 	var at horizons
 	err := s.write(ctx, func(ctx context.Context) (func(), error) {
-		minutes := s.at.newest - int64(s.cfg.MinutesRetention/time.Second)
-		hours := s.at.newest - int64(s.cfg.HoursRetention/time.Second)
+		minutes := s.at().newest - int64(s.cfg.MinutesRetention/time.Second)
+		hours := s.at().newest - int64(s.cfg.HoursRetention/time.Second)
 		// Only closed hours expire: the open ones have no sums yet.
-		s.next.minutesFrom = max(s.at.minutesFrom, min(hourOf(max(minutes, 0)), s.at.sealedBefore))
-		s.next.hoursFrom = max(s.at.hoursFrom, min(hourOf(max(hours, 0)), s.next.minutesFrom))
-		at = s.next
+		s.next.minutesFrom = max(s.at().minutesFrom, min(hourOf(max(minutes, 0)), s.at().sealedBefore))
+		s.next.hoursFrom = max(s.at().hoursFrom, min(hourOf(max(hours, 0)), s.next.minutesFrom))
+		at = s.next.horizons
 		return nil, nil
 	})
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Store) forgetHolders(ctx context.Context, before int64) error {
 				in.holders[id] = nil
 			}
 			clear(in.byPointer) // the pointers of those that are gone must not be known
-			s.view = in.dims
+			s.next.dims = in.dims
 		}, nil
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,28 +44,25 @@ type Store struct {
 
 	// writing is held for a whole write transaction.
 	writing sync.Mutex
-	interns *interns // guarded by writing
-	next    horizons // guarded by writing: as of the running transaction
+	interns *interns  // guarded by writing
+	next    memory    // guarded by writing: as of the running transaction
+	sealing *sealPass // guarded by writing: what Append must tell a running seal
 
-	// mu is held by a writer while it commits and by a reader while it begins,
-	// so that what a reader finds in memory is what it finds in the file.
-	mu      sync.RWMutex
-	view    dims                // guarded by mu
-	at      horizons            // guarded by mu
-	stale   []span              // guarded by mu: hours whose sums by space are not to be used
-	touched map[int64]uint64    // guarded by mu: block start → the commit that last touched it, open hours only
-	commits uint64              // guarded by mu
-	last    []lifetime          // guarded by mu: first and last row by holder id
-	recent  *recent             // guarded by mu
-	genOf   map[int32]nodeState // guarded by mu: by node id
-	sealing *sealPass           // guarded by writing: what Append must tell a running seal
+	memory atomic.Pointer[memory] // as of the newest commit
+	mu     sync.RWMutex           // held by a writer while it commits and publishes memory
 
-	blocks blockCache
-	wake   chan struct{} // Append tells Run that an hour may have closed
+	lives sync.RWMutex
+	last  []lifetime // guarded by lives, and only changed with writing: first and last row by holder id
+
+	wake chan struct{} // Append tells Run that an hour may have closed
 }
+
+// at is what the store keeps in memory as of the newest commit.
+func (s *Store) at() *memory { return s.memory.Load() }
 
 // horizons are the moments, in Unix seconds, that say where rows are.
 type horizons struct {
+	commit       uint64 // counts the commits, so that file and memory can be told to be at the same
 	position     uint64
 	sealedBefore int64 // rows that start before are sealed
 	minutesFrom  int64 // rows that start before are gone, only hours are left
@@ -105,10 +103,7 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	}
 	s := &Store{
 		path: path, cfg: cfg, log: logger,
-		touched: map[int64]uint64{}, genOf: map[int32]nodeState{},
-		recent: newRecent(int64(cfg.RecentWindow / time.Second)),
-		blocks: blockCache{blocks: map[int64]*block{}},
-		wake:   make(chan struct{}, 1),
+		wake: make(chan struct{}, 1),
 	}
 	defer func() {
 		if err != nil {
@@ -167,12 +162,16 @@ func (s *Store) load(ctx context.Context) error {
 	if s.interns, err = loadInterns(ctx, s.w); err != nil {
 		return err
 	}
-	s.view = s.interns.dims
-	if s.at, err = readHorizons(ctx, s.w); err != nil {
+	// Books that an older version made do not count their commits.
+	if _, err = s.w.ExecContext(ctx, "INSERT OR IGNORE INTO state (name, value) VALUES (?, ?)", "commit", 0); err != nil {
 		return err
 	}
-	s.interns.holderSeq, s.at.oldest = s.at.holderSeq, math.MaxInt64
-	if s.stale, err = readStale(ctx, s.w); err != nil {
+	m := &memory{dims: s.interns.dims, power: new(powerViews)}
+	if m.horizons, err = readHorizons(ctx, s.w); err != nil {
+		return err
+	}
+	s.interns.holderSeq, m.oldest = m.holderSeq, math.MaxInt64
+	if m.stale, err = readStale(ctx, s.w); err != nil {
 		return err
 	}
 	err = eachRow(ctx, s.w, "SELECT id, first, last FROM holders", func(rows *sql.Rows) error {
@@ -180,7 +179,7 @@ func (s *Store) load(ctx context.Context) error {
 		var l lifetime
 		err := rows.Scan(&id, &l.first, &l.last)
 		s.last = put(s.last, id, l)
-		s.at.oldest = min(s.at.oldest, l.first)
+		m.oldest = min(m.oldest, l.first)
 		return err
 	})
 	if err != nil {
@@ -190,7 +189,7 @@ func (s *Store) load(ctx context.Context) error {
 		var start sql.NullInt64
 		err := rows.Scan(&start)
 		if start.Valid {
-			s.at.oldest = min(s.at.oldest, start.Int64)
+			m.oldest = min(m.oldest, start.Int64)
 		}
 		return err
 	})
@@ -209,22 +208,18 @@ func (s *Store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from := max(s.at.newest-s.recent.seconds, s.at.sealedBefore)
-	s.recent.from = from
-	err = scanRows(ctx, s.w, from, s.at.newest+1, 0, idMask, func(r *row) error {
-		s.recent.put(r)
+	if m.recent, err = s.loadRecent(ctx, &m.horizons); err != nil {
+		return err
+	}
+	m.generations = make([]nodeState, len(m.dims.nodes))
+	err = scanNodes(ctx, s.w, m.newest-hourSeconds, m.newest+1, func(r *nodeRow) error {
+		noteNode(m.generations, r)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	err = scanNodes(ctx, s.w, s.at.newest-hourSeconds, s.at.newest+1, func(r *nodeRow) error {
-		s.noteNode(r)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+	s.memory.Store(m)
 	// One that was given up misses what is written from now on. Should it come
 	// back, it is new.
 	gone := "DELETE FROM followers WHERE name NOT IN (''" + strings.Repeat(", ?", len(s.cfg.Followers)) + ")"
@@ -260,6 +255,8 @@ func readHorizons(ctx context.Context, w querier) (h horizons, err error) {
 			return h, err
 		}
 		switch name {
+		case "commit":
+			h.commit = uint64(v)
 		case "position":
 			h.position = uint64(v)
 		case "sealed_before":
@@ -279,19 +276,21 @@ func readHorizons(ctx context.Context, w querier) (h horizons, err error) {
 	return h, rows.Err()
 }
 
-// writeHorizons writes those of s.next that differ from s.at.
+// writeHorizons writes those that the transaction has moved.
 func (s *Store) writeHorizons(ctx context.Context) error {
+	at := s.at()
 	for _, v := range []struct {
 		name     string
 		old, new int64
 	}{
-		{"position", int64(s.at.position), int64(s.next.position)},
-		{"sealed_before", s.at.sealedBefore, s.next.sealedBefore},
-		{"minutes_from", s.at.minutesFrom, s.next.minutesFrom},
-		{"hours_from", s.at.hoursFrom, s.next.hoursFrom},
-		{"newest", s.at.newest, s.next.newest},
-		{"holder_seq", s.at.holderSeq, s.next.holderSeq},
-		{"outbox_seq", s.at.outboxSeq, s.next.outboxSeq},
+		{"commit", int64(at.commit), int64(s.next.commit)},
+		{"position", int64(at.position), int64(s.next.position)},
+		{"sealed_before", at.sealedBefore, s.next.sealedBefore},
+		{"minutes_from", at.minutesFrom, s.next.minutesFrom},
+		{"hours_from", at.hoursFrom, s.next.hoursFrom},
+		{"newest", at.newest, s.next.newest},
+		{"holder_seq", at.holderSeq, s.next.holderSeq},
+		{"outbox_seq", at.outboxSeq, s.next.outboxSeq},
 	} {
 		if v.old == v.new {
 			continue
@@ -321,19 +320,22 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committe
 	if _, err := s.w.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return classify(err)
 	}
-	s.next = s.at
+	s.next = *s.at()
 	committed, err := f(ctx)
 	if err == nil {
+		if committed != nil || s.next.horizons != s.at().horizons { // else memory is good for the file before and after
+			s.next.commit++
+		}
 		err = s.writeHorizons(ctx)
 	}
 	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if _, err = s.w.ExecContext(ctx, "COMMIT"); err == nil {
-			s.at = s.next
 			if committed != nil {
 				committed()
 			}
+			s.publish()
 			return nil
 		}
 	}
@@ -348,51 +350,9 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committe
 	return err
 }
 
-// A snapshot is the books as of one commit.
-type snapshot struct {
-	*sql.Tx
-	dims
-	horizons
-	stale   []span
-	touched map[int64]uint64
-}
-
-// read runs f on a snapshot.
-func (s *Store) read(ctx context.Context, f func(sn *snapshot) error) error {
-	sn, err := s.snapshot(ctx)
-	if err != nil {
-		return classify(err)
-	}
-	defer sn.Rollback()
-	return classify(f(sn))
-}
-
-func (s *Store) snapshot(ctx context.Context) (*snapshot, error) {
-	// Waiting for a free connection must not keep a writer from committing.
-	conn, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	sn := &snapshot{Tx: conn, dims: s.view, horizons: s.at, stale: s.stale, touched: make(map[int64]uint64, len(s.touched))}
-	for k, v := range s.touched {
-		sn.touched[k] = v
-	}
-	// A deferred transaction sees the file as of its first read.
-	var version int
-	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM state").Scan(&version); err != nil {
-		conn.Rollback()
-		return nil, err
-	}
-	return sn, nil
-}
-
 // Position returns the journal position of the last batch made durable.
 func (s *Store) Position(context.Context) (uint64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.at.position, nil
+	return s.at().position, nil
 }
 
 // Close closes the file. Run must have returned.

@@ -46,10 +46,10 @@ type nodeState struct {
 	generation string
 }
 
-// noteNode keeps the newest window's generation; s.mu is held.
-func (s *Store) noteNode(r *nodeRow) {
-	if r.start >= s.genOf[r.node].start {
-		s.genOf[r.node] = nodeState{r.start, r.generation}
+// noteNode keeps the newest window's generation.
+func noteNode(nodes []nodeState, r *nodeRow) {
+	if r.start >= nodes[r.node].start {
+		nodes[r.node] = nodeState{r.start, r.generation}
 	}
 }
 

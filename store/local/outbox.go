@@ -10,12 +10,10 @@ import (
 // OldestMs returns the start of the oldest row there ever was, in Unix
 // milliseconds; the end of time if there is none.
 func (s *Store) OldestMs() int64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.at.oldest == math.MaxInt64 {
+	if s.at().oldest == math.MaxInt64 {
 		return math.MaxInt64
 	}
-	return s.at.oldest * 1000
+	return s.at().oldest * 1000
 }
 
 // Waiting says how much of what the outbox may keep the entries after seq take

@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
@@ -20,9 +21,10 @@ type use struct {
 	energy  [power.NumComponents]int64
 	seenMs  int64
 	lastMs  int64
+	h       *holder
+	id      int32
 	price   int32
 	seconds int32
-	seen    bool
 }
 
 func (u *use) add(energy *[power.NumComponents]int64, seenMs int32, lastMs int64, price, seconds int32) error {
@@ -32,10 +34,9 @@ func (u *use) add(energy *[power.NumComponents]int64, seenMs int32, lastMs int64
 		}
 	}
 	u.seenMs += int64(seenMs)
-	if !u.seen || lastMs >= u.lastMs {
+	if u.seconds == 0 || lastMs >= u.lastMs { // no window lasts 0 seconds
 		u.lastMs, u.price, u.seconds = lastMs, price, seconds
 	}
-	u.seen = true
 	return nil
 }
 
@@ -72,15 +73,17 @@ func (s *Store) power(ctx context.Context, q store.PowerQuery) ([]store.PowerRow
 		}
 		after, q.FromMs, q.ToMs = c, c.FromMs, c.ToMs
 	}
-	uses, d, generations, err := s.uses(ctx, ceilSeconds(q.FromMs), ceilSeconds(q.ToMs))
+	m, uses, err := s.uses(ctx, ceilSeconds(q.FromMs), ceilSeconds(q.ToMs))
 	if err != nil {
 		return nil, "", err
 	}
-	candidates, err := rank(uses, d, q)
-	if err != nil {
+	p := newPage(&q, after)
+	if q.ByContainer {
+		offerContainers(p, uses, &m.dims)
+	} else if err := offerWorkloads(p, uses, &m.dims); err != nil {
 		return nil, "", err
 	}
-	page := pageOf(candidates, after, q)
+	page := p.sorted()
 	next := ""
 	if len(page) > q.Limit {
 		page = page[:q.Limit]
@@ -88,49 +91,114 @@ func (s *Store) power(ctx context.Context, q store.PowerQuery) ([]store.PowerRow
 	}
 	rows := make([]store.PowerRow, len(page))
 	for i, c := range page {
-		rows[i] = c.row(uses, d)
-		rows[i].Generation = generations[c.h.node].generation
+		rows[i] = c.row(&m.dims)
+		if int(c.h.node) < len(m.generations) {
+			rows[i].Generation = m.generations[c.h.node].generation
+		}
 	}
 	return rows, next, nil
 }
 
-// uses adds up what each holder used in [from, to), from memory if that
-// reaches back far enough.
-func (s *Store) uses(ctx context.Context, from, to int64) ([]use, dims, map[int32]nodeState, error) {
-	s.mu.RLock()
-	d := s.view
-	uses := make([]use, len(d.holders))
-	generations := make(map[int32]nodeState, len(s.genOf))
-	for k, v := range s.genOf {
-		generations[k] = v
+// powerViews are what questions of current power have been answered from since
+// the newest commit: they ask for the same few stretches again and again.
+type powerViews struct {
+	mu    sync.Mutex
+	views []powerView // guarded by mu
+}
+
+// maxPowerViews bounds what questions about different stretches make it hold.
+const maxPowerViews = 2
+
+type powerView struct {
+	starts []*recentRows
+	uses   []use
+}
+
+// uses returns what was used in [from, to) by each container and VM that was
+// seen to the end, by id, from memory if that reaches back far enough.
+func (s *Store) uses(ctx context.Context, from, to int64) (*memory, []use, error) {
+	m := s.at()
+	if from >= m.recent.from || m.newest == 0 {
+		uses, err := m.uses(m.recent.between(from, to))
+		return m, uses, err
 	}
-	inMemory := from >= s.recent.from || s.at.newest == 0
-	if inMemory {
-		for start, st := range s.recent.starts {
-			if start < from || start >= to {
-				continue
-			}
-			for i := range st.rows {
-				r := &st.rows[i]
-				if err := uses[r.holder].add(&r.energy, r.seenMs, start*1000+r.lastOff, r.price, r.seconds); err != nil {
-					s.mu.RUnlock()
-					return nil, d, nil, err
-				}
-			}
+	var uses []use
+	err := s.read(ctx, func(sn *snapshot) error {
+		m = sn.memory
+		uses = make([]use, len(m.holders))
+		err := s.eachRow(ctx, sn, from, to, func(r *row) error {
+			u := &uses[r.holder]
+			u.id = r.holder
+			return u.add(&r.energy, r.seenMs, r.start*1000+r.lastOff, r.price, r.seconds)
+		})
+		uses = current(slices.DeleteFunc(uses, func(u use) bool { return u.seconds == 0 }), &m.dims)
+		return err
+	})
+	return m, uses, err
+}
+
+func (m *memory) uses(starts []*recentRows) ([]use, error) {
+	m.power.mu.Lock() // one adds up, the others wait for it
+	defer m.power.mu.Unlock()
+	for _, v := range m.power.views {
+		if slices.Equal(v.starts, starts) {
+			return v.uses, nil
 		}
 	}
-	s.mu.RUnlock()
-	if inMemory {
-		return uses, d, generations, nil
+	var uses []use
+	for _, st := range starts {
+		var err error
+		if uses, err = addUses(uses, st); err != nil {
+			return nil, err
+		}
 	}
-	err := s.read(ctx, func(sn *snapshot) error {
-		d = sn.dims
-		uses = make([]use, len(d.holders))
-		return s.eachRow(ctx, sn, from, to, func(r *row) error {
-			return uses[r.holder].add(&r.energy, r.seenMs, r.start*1000+r.lastOff, r.price, r.seconds)
-		})
+	v := powerView{starts, current(uses, &m.dims)}
+	if len(m.power.views) == maxPowerViews {
+		m.power.views = m.power.views[1:]
+	}
+	m.power.views = append(slices.Clip(m.power.views), v)
+	return v.uses, nil
+}
+
+// addUses adds the rows of a start to uses, which are sorted by id.
+func addUses(uses []use, st *recentRows) ([]use, error) {
+	if uses == nil {
+		uses = make([]use, 0, len(st.rows)+len(st.rows)/16)
+	}
+	at, known := 0, len(uses)
+	for i := range st.rows {
+		r := &st.rows[i]
+		for at < known && uses[at].id < r.holder {
+			at++
+		}
+		to := at
+		if at == known || uses[at].id != r.holder {
+			to = len(uses)
+			uses = append(uses, use{id: r.holder})
+		}
+		if err := uses[to].add(&r.energy, r.seenMs, st.start*1000+r.lastOff, r.price, r.seconds); err != nil {
+			return nil, err
+		}
+	}
+	if known > 0 && len(uses) > known {
+		slices.SortFunc(uses, func(a, b use) int { return int(a.id - b.id) })
+	}
+	return uses, nil
+}
+
+// current leaves the containers and VMs that were seen to the end of uses.
+func current(uses []use, d *dims) []use {
+	newest := make([]int64, len(d.nodes))
+	for i := range uses {
+		if h := d.holder(uses[i].id); h != nil {
+			uses[i].h = h
+			newest[h.node] = max(newest[h.node], uses[i].lastMs)
+		}
+	}
+	return slices.DeleteFunc(uses, func(u use) bool {
+		return u.h == nil || u.h.Kind != power.Container && u.h.Kind != power.VM ||
+			u.lastMs < newest[u.h.node]-max(2*int64(u.seconds)*1000, 120_000)
 	})
-	return uses, d, generations, err
 }
 
 // eachRow calls f for every single window that starts in [from, to) and whose
@@ -172,7 +240,8 @@ type candidate struct {
 	h     *holder  // a container, or the newest of the workload's
 	names []string // of a page's end, in place of h
 	total float64
-	of    *totals // of a workload; nil for a container
+	use   *use    // of a container
+	of    *totals // of a workload
 }
 
 // totals is what a holder or a workload used.
@@ -185,8 +254,8 @@ type totals struct {
 	inferred   bool
 }
 
-func (u *use) totals(h *holder) totals {
-	t := totals{price: u.price, lastMs: u.lastMs, containers: 1, inferred: h.Inferred}
+func (u *use) totals() totals {
+	t := totals{price: u.price, lastMs: u.lastMs, containers: 1, inferred: u.h.Inferred}
 	for i := range u.energy {
 		t.energy[i] = power.Microjoules(u.energy[i])
 		if u.seenMs > 0 {
@@ -196,65 +265,61 @@ func (u *use) totals(h *holder) totals {
 	return t
 }
 
+// watts is the same to the last bit as the total of u.totals.
+func (u *use) watts() float64 {
+	t := u.totals()
+	return t.total()
+}
+
 func (t *totals) total() float64 {
 	return t.watts[power.CPU] + t.watts[power.DRAM] + t.watts[power.GPU] + t.watts[power.Other]
 }
 
-// rank returns the holders or workloads that match.
-func rank(uses []use, d dims, q store.PowerQuery) ([]candidate, error) {
-	newest := make([]int64, len(d.nodes))
-	for id := range uses {
-		if h := d.holders[id]; h != nil && uses[id].seen {
-			newest[h.node] = max(newest[h.node], uses[id].lastMs)
+func offerContainers(p *page, uses []use, d *dims) {
+	match := newMatcher(d, p.q.Match)
+	for i := range uses {
+		u := &uses[i]
+		if match.holder(u.h) {
+			p.offer(candidate{h: u.h, total: u.watts(), use: u})
 		}
 	}
+}
+
+func offerWorkloads(p *page, uses []use, d *dims) error {
+	match := newMatcher(d, p.q.Match)
+	at := map[int32]int32{} // workload → index into list
 	var list []candidate
-	if q.ByContainer && len(q.Match) == 0 {
-		list = make([]candidate, 0, len(uses))
-	}
-	byWorkload := map[power.Workload]int{}
-	for id := range uses {
-		u, h := &uses[id], d.holders[id]
-		if !u.seen || h == nil || (h.Kind != power.Container && h.Kind != power.VM) {
+	for i := range uses {
+		h := uses[i].h
+		if !match.holder(h) {
 			continue
 		}
-		if u.lastMs < newest[h.node]-max(2*int64(u.seconds)*1000, 120_000) {
-			continue
-		}
-		if !matches(h.Holder, q.Match) {
-			continue
-		}
-		t := u.totals(h)
-		if q.ByContainer {
-			list = append(list, candidate{h: h, total: t.total()})
-			continue
-		}
-		at, ok := byWorkload[h.Workload]
+		t := uses[i].totals()
+		k, ok := at[h.workload]
 		if !ok {
-			byWorkload[h.Workload] = len(list)
+			at[h.workload] = int32(len(list))
 			list = append(list, candidate{h: h, of: &t})
 			continue
 		}
-		w := list[at].of
-		for i := range t.energy {
-			if !addTo((*int64)(&w.energy[i]), int64(t.energy[i])) {
-				return nil, errOverflow
+		w := list[k].of
+		for c := range t.energy {
+			if !addTo((*int64)(&w.energy[c]), int64(t.energy[c])) {
+				return errOverflow
 			}
-			w.watts[i] += t.watts[i]
+			w.watts[c] += t.watts[c]
 		}
 		w.containers++
 		w.inferred = w.inferred && t.inferred
 		if t.lastMs > w.lastMs {
 			w.lastMs, w.price = t.lastMs, t.price
-			list[at].h = h
+			list[k].h = h
 		}
 	}
-	for i := range list {
-		if of := list[i].of; of != nil {
-			list[i].total = of.total()
-		}
+	for _, c := range list {
+		c.total = c.of.total()
+		p.offer(c)
 	}
-	return list, nil
+	return nil
 }
 
 // compareNames orders rows by cluster, namespace, workload, pod and container;
@@ -300,10 +365,10 @@ func (c *candidate) name(i int, byContainer bool) string {
 	return c.h.Kind.String()
 }
 
-func (c *candidate) row(uses []use, d dims) store.PowerRow {
+func (c *candidate) row(d *dims) store.PowerRow {
 	h := c.h
 	if c.of == nil {
-		t := uses[h.id].totals(h)
+		t := c.use.totals()
 		return t.row(*h.Holder, d)
 	}
 	return c.of.row(power.Holder{
@@ -311,7 +376,7 @@ func (c *candidate) row(uses []use, d dims) store.PowerRow {
 	}, d)
 }
 
-func (t *totals) row(h power.Holder, d dims) store.PowerRow {
+func (t *totals) row(h power.Holder, d *dims) store.PowerRow {
 	return store.PowerRow{
 		Holder: h, Energy: t.energy, Watts: t.watts, Price: d.prices[t.price], Containers: t.containers, LastMs: t.lastMs,
 	}
@@ -337,35 +402,45 @@ func less(a, b *candidate, q *store.PowerQuery) bool {
 	return c < 0
 }
 
-// pageOf returns the first rows after the cursor, one more than asked for if
-// there are any, sorted.
-func pageOf(list []candidate, after *cursor, q store.PowerQuery) []candidate {
-	h := &worst{q: &q}
-	last := candidate{}
+// A page takes the first rows after a cursor, one more than asked for if there
+// are any.
+type page struct {
+	worst
+	after *candidate
+}
+
+func newPage(q *store.PowerQuery, after *cursor) *page {
+	p := &page{worst: worst{q: q}}
 	if after != nil {
-		last = candidate{total: after.Watts, names: after.Names}
+		p.after = &candidate{total: after.Watts, names: after.Names}
 	}
-	for i := range list {
-		if after != nil && !less(&last, &list[i], &q) {
-			continue
-		}
-		if len(h.list) <= q.Limit {
-			heap.Push(h, list[i])
-		} else if less(&list[i], &h.list[0], &q) {
-			h.list[0] = list[i]
-			heap.Fix(h, 0)
-		}
+	return p
+}
+
+func (p *page) offer(c candidate) {
+	full := len(p.list) > p.q.Limit
+	if full && !less(&c, &p.list[0], p.q) || p.after != nil && !less(p.after, &c, p.q) {
+		return
 	}
-	slices.SortFunc(h.list, func(a, b candidate) int {
+	if !full {
+		heap.Push(p, c)
+		return
+	}
+	p.list[0] = c
+	heap.Fix(p, 0)
+}
+
+func (p *page) sorted() []candidate {
+	slices.SortFunc(p.list, func(a, b candidate) int {
 		switch {
-		case less(&a, &b, &q):
+		case less(&a, &b, p.q):
 			return -1
-		case less(&b, &a, &q):
+		case less(&b, &a, p.q):
 			return 1
 		}
 		return 0
 	})
-	return h.list
+	return p.list
 }
 
 // worst is a heap with the last row of a page on top.

@@ -1,23 +1,34 @@
 package local
 
-import "github.com/wattledger/wattledger/power"
+import (
+	"context"
+	"slices"
+	"time"
 
-// recent mirrors the newest rows, so that current power is answered without
-// reading a file. It holds absolute rows, as the file does, and is read again
-// from it on start.
+	"github.com/wattledger/wattledger/power"
+)
+
+// recent mirrors the newest rows, so that what is asked most is answered without
+// reading a file, and adds up the open hours behind them. It holds absolute
+// rows, as the file does, and is read again from it on start. What it holds is
+// shared between commits and never changes.
 type recent struct {
 	seconds int64
-	from    int64 // rows that start before are not held
-	starts  map[int64]*recentStart
+	from    int64         // rows that start before are not held
+	starts  []*recentRows // by start
+	hours   []*openHour   // one after the other, to that of the newest row; see hours.go
 }
 
-type recentStart struct {
-	index map[int32]int32 // holder → rows
-	rows  []recentRow
+// recentRows are the rows of one start, by holder.
+type recentRows struct {
+	start  int64
+	rows   []recentRow
+	spaces spaceSums
 }
 
 type recentRow struct {
 	energy   [power.NumComponents]int64
+	idle     int64
 	revision uint64
 	lastOff  int64
 	holder   int32
@@ -26,41 +37,107 @@ type recentRow struct {
 	price    int32
 }
 
-func newRecent(seconds int64) *recent {
-	return &recent{seconds: seconds, starts: map[int64]*recentStart{}}
+func (w *recentRow) sums(start int64) sums {
+	return sums{
+		id: w.holder, price: w.price, energy: w.energy, idle: w.idle,
+		seenMs: int64(w.seenMs), heldMs: int64(w.seconds) * 1000,
+		lastMs: start*1000 + w.lastOff, revision: w.revision,
+	}
 }
 
-// put takes a row unless a newer one is held.
-func (m *recent) put(r *row) {
-	if r.start < m.from {
-		return
+// between returns the starts in [from, to).
+func (m *recent) between(from, to int64) []*recentRows {
+	at := func(start int64) int {
+		i, _ := slices.BinarySearchFunc(m.starts, start, func(st *recentRows, t int64) int { return int(st.start - t) })
+		return i
 	}
-	st := m.starts[r.start]
-	if st == nil {
-		st = &recentStart{index: map[int32]int32{}}
-		m.starts[r.start] = st
-	}
-	i, ok := st.index[r.holder]
-	if !ok {
-		i = int32(len(st.rows))
-		st.index[r.holder] = i
-		st.rows = append(st.rows, recentRow{})
-	} else if r.revision < st.rows[i].revision {
-		return
-	}
-	st.rows[i] = recentRow{r.energy, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+	i := at(from)
+	return m.starts[i:max(i, at(to))]
 }
 
-// advance lets go of what is too old once newest is the newest row.
-func (m *recent) advance(newest int64) {
-	from := newest - m.seconds
-	if from <= m.from {
-		return
+// with returns the starts after rows, sorted by start and holder, were written.
+// Rows that are held give way to those that are not older.
+func (m *recent) with(rows []row) []*recentRows {
+	starts := slices.Clone(m.starts)
+	for len(rows) > 0 {
+		start, n := rows[0].start, 1
+		for n < len(rows) && rows[n].start == start {
+			n++
+		}
+		if start >= m.from {
+			i, held := slices.BinarySearchFunc(starts, start, func(st *recentRows, t int64) int { return int(st.start - t) })
+			if !held {
+				starts = slices.Insert(starts, i, &recentRows{})
+			}
+			starts[i] = &recentRows{start: start, rows: mergeRecent(starts[i].rows, rows[:n])}
+		}
+		rows = rows[n:]
 	}
-	m.from = from
-	for start := range m.starts {
-		if start < from {
-			delete(m.starts, start)
+	return starts
+}
+
+// mergeRecent returns have with rows; both are sorted by holder.
+func mergeRecent(have []recentRow, rows []row) []recentRow {
+	all := make([]recentRow, 0, max(len(have), len(rows)))
+	for i := range rows {
+		r := &rows[i]
+		n := 0
+		for n < len(have) && have[n].holder <= r.holder {
+			n++
+		}
+		all, have = append(all, have[:n]...), have[n:]
+		w := recentRow{r.energy, r.idle, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+		last := len(all) - 1
+		switch {
+		case last < 0 || all[last].holder != r.holder:
+			all = append(all, w)
+		case all[last].revision <= r.revision:
+			all[last] = w
 		}
 	}
+	return append(all, have...)
+}
+
+// row returns the row of a holder, nil if there is none.
+func (st *recentRows) row(holder int32) *recentRow {
+	i, ok := slices.BinarySearchFunc(st.rows, holder, func(w recentRow, id int32) int { return int(w.holder - id) })
+	if !ok {
+		return nil
+	}
+	return &st.rows[i]
+}
+
+// loadRecent reads the newest rows from the file.
+func (s *Store) loadRecent(ctx context.Context, at *horizons) (recent, error) {
+	m := recent{seconds: int64(s.cfg.RecentWindow / time.Second)}
+	m.from = max(at.newest-m.seconds, at.sealedBefore)
+	for hour := openFrom(at, s.closable(at.newest)); hour <= at.newest; hour += hourSeconds {
+		older := unknownSums()
+		if hour >= m.from {
+			older = knownSums(nil)
+		}
+		m.hours = append(m.hours, &openHour{hour: hour, older: older})
+	}
+	err := eachStart(ctx, s.w, m.from, at.newest+1, func(st *recentRows) { m.starts = append(m.starts, st) })
+	return m.after(change{}, at, s.closable(at.newest)), err
+}
+
+// eachStart calls f for the rows of each start in [from, to), oldest first.
+func eachStart(ctx context.Context, w querier, from, to int64, f func(*recentRows)) error {
+	var rows []row
+	flush := func() {
+		if len(rows) > 0 {
+			f(&recentRows{start: rows[0].start, rows: mergeRecent(nil, rows)})
+			rows = rows[:0]
+		}
+	}
+	err := scanRows(ctx, w, from, to, 0, idMask, func(r *row) error {
+		if len(rows) > 0 && rows[0].start != r.start {
+			flush()
+		}
+		rows = append(rows, *r)
+		return nil
+	})
+	flush()
+	return err
 }

@@ -70,9 +70,7 @@ type ratedKey struct {
 }
 
 func (r *rerating) run(ctx context.Context, sp span, tell func(doneMs int64)) error {
-	r.s.mu.RLock()
-	at := r.s.at
-	r.s.mu.RUnlock()
+	at := r.s.at()
 	sp.from = max(sp.from, at.hoursFrom, hourOf(max(min(at.oldest, at.newest), 0)))
 	sp.to = min(sp.to, at.newest+1)
 	for hour := hourOf(sp.from); hour < sp.to; hour += hourSeconds {
@@ -153,9 +151,7 @@ func (r *rerating) steady(hour int64) *power.Price {
 // rateRows rates single windows, so many holders at a time that an append does
 // not wait for long.
 func (r *rerating) rateRows(ctx context.Context, part span) error {
-	r.s.mu.RLock()
-	holders := int32(len(r.s.view.holders))
-	r.s.mu.RUnlock()
+	holders := int32(len(r.s.at().holders))
 	for lo := int32(0); lo < holders; lo += sealStep {
 		hi := min(lo+sealStep, holders) - 1
 		var err error
@@ -167,7 +163,7 @@ func (r *rerating) rateRows(ctx context.Context, part span) error {
 			})
 		} else {
 			err = r.s.write(ctx, func(ctx context.Context) (func(), error) {
-				changed, err := r.collect(ctx, r.s.w, &r.s.interns.dims, r.s.at.sealedBefore, part, lo, hi)
+				changed, err := r.collect(ctx, r.s.w, &r.s.interns.dims, r.s.at().sealedBefore, part, lo, hi)
 				if err != nil || len(changed) == 0 {
 					return nil, err
 				}
@@ -271,7 +267,7 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 			return nil, err
 		}
 		r.rows += changed
-		return func() { s.committed(st, nil, nil, nil, nil, nil, []span{stale}) }, nil
+		return func() { s.committed(st, change{stale: []span{stale}}) }, nil
 	})
 }
 

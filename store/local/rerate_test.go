@@ -63,9 +63,7 @@ func TestRerate(t *testing.T) {
 		return m
 	}
 	entries := func() uint64 {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		return uint64(s.at.outboxSeq)
+		return uint64(s.at().outboxSeq)
 	}
 	rate := func(from, to int64, dry bool) Rerating {
 		t.Helper()

@@ -51,9 +51,7 @@ func (s *Store) Seal(ctx context.Context) error {
 		if err := s.sweep(ctx); err != nil {
 			return err
 		}
-		s.mu.RLock()
-		at := s.at
-		s.mu.RUnlock()
+		at := s.at()
 		until := s.closable(at.newest)
 		if at.sealedBefore >= until {
 			return nil
@@ -114,9 +112,7 @@ func (s *Store) sealHour(ctx context.Context, hour int64) error {
 		s.writing.Unlock()
 	}()
 
-	s.mu.RLock()
-	holders := int32(len(s.view.holders))
-	s.mu.RUnlock()
+	holders := int32(len(s.at().holders))
 	for lo := int32(0); lo < holders; lo += sealStep {
 		if err := s.sealHolders(ctx, hour, lo, min(lo+sealStep, holders)-1); err != nil {
 			return err
@@ -153,14 +149,7 @@ func (s *Store) sealHour(ctx context.Context, hour int64) error {
 			}
 		}
 		s.next.sealedBefore = hour + hourSeconds
-		return func() {
-			for start := range s.touched {
-				if start < hour+hourSeconds {
-					delete(s.touched, start)
-				}
-			}
-			s.blocks.drop(hour + hourSeconds)
-		}, nil
+		return nil, nil
 	})
 }
 
@@ -345,7 +334,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	for {
 		more := false
 		err := s.write(ctx, func(ctx context.Context) (func(), error) {
-			before := rowKey(s.at.sealedBefore, 0)
+			before := rowKey(s.at().sealedBefore, 0)
 			for _, table := range []string{"minutes", "node_minutes"} {
 				res, err := s.w.ExecContext(ctx, "DELETE FROM "+table+" WHERE key IN (SELECT key FROM "+table+" WHERE key < ? ORDER BY key LIMIT 10000)", before)
 				if err != nil {
@@ -370,12 +359,12 @@ func (s *Store) mend(ctx context.Context) error {
 	for {
 		done := false
 		err := s.write(ctx, func(ctx context.Context) (func(), error) {
-			if len(s.stale) == 0 {
+			if len(s.at().stale) == 0 {
 				done = true
 				return nil, nil
 			}
-			sp := s.stale[0]
-			hour := max(sp.from, s.at.hoursFrom)
+			sp := s.at().stale[0]
+			hour := max(sp.from, s.at().hoursFrom)
 			if hour < sp.to {
 				data, err := s.spaceHour(ctx, hour)
 				if err != nil {
@@ -395,7 +384,7 @@ func (s *Store) mend(ctx context.Context) error {
 			if _, err := s.w.ExecContext(ctx, "DELETE FROM stale_hours WHERE from_s = ? AND to_s = ?", sp.from, sp.to); err != nil {
 				return nil, err
 			}
-			list := slices.Clone(s.stale[1:])
+			list := slices.Clone(s.at().stale[1:])
 			list = slices.DeleteFunc(list, func(x span) bool { return x == sp })
 			if rest.from < rest.to {
 				if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", rest.from, rest.to); err != nil {
@@ -403,7 +392,7 @@ func (s *Store) mend(ctx context.Context) error {
 				}
 				list = append(list, rest)
 			}
-			return func() { s.stale = list }, nil
+			return func() { s.next.stale = list }, nil
 		})
 		if err != nil || done {
 			return err

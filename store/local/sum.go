@@ -2,6 +2,8 @@ package local
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -13,9 +15,8 @@ import (
 const maxPointHolders = 64
 
 // Sum answers from the coarsest rows that give the exact answer: sums by space
-// or holder for whole closed hours, blocks for whole five minutes of open
-// ones, single windows for the rest. Where single windows have expired, an
-// hour counts as one window that starts with it.
+// or holder for whole hours, single windows for the rest. Where single windows
+// have expired, an hour counts as one window that starts with it.
 func (s *Store) Sum(ctx context.Context, q store.Query) ([]store.Row, error) {
 	if err := checkDimensions(q.GroupBy, q.Match); err != nil {
 		return nil, fmt.Errorf("sum: %w", err)
@@ -63,7 +64,7 @@ const (
 	fromSpaces source = iota
 	fromHours
 	fromSealed
-	fromBlocks
+	fromOpenHour
 	fromOpen
 )
 
@@ -76,13 +77,6 @@ func (r *reading) run(ctx context.Context) error {
 	}
 	r.choosePoints(from, end)
 	hourly := r.q.StepMs%hourMs == 0
-	blockly := r.q.StepMs%(blockSeconds*1000) == 0
-
-	open, err := blocksWithRows(ctx, r.sn, max(from, r.sn.sealedBefore), end)
-	if err != nil {
-		return err
-	}
-
 	var run span
 	var kind source
 	flush := func(next source, at span) error {
@@ -116,19 +110,18 @@ func (r *reading) run(ctx context.Context) error {
 		case hour < r.sn.sealedBefore:
 			src = fromSealed
 		default:
-			for len(open) > 0 && open[0]+blockSeconds <= t {
-				open = open[1:]
-			}
-			if len(open) == 0 {
-				t = end
-				continue
-			}
-			t = max(t, open[0])
-			b := open[0]
-			next = min(b+blockSeconds, to)
-			src = fromOpen
-			if blockly && t == b && next == b+blockSeconds {
-				src = fromBlocks
+			if src = fromOpen; r.sn.recent.hour(hour) == nil {
+				// Open hours may lie far apart.
+				start, err := nextStart(ctx, r.sn, t)
+				if err != nil {
+					return err
+				}
+				if hourOf(start) > hour {
+					t = hourOf(start)
+					continue
+				}
+			} else if whole && hourly {
+				src = fromOpenHour
 			}
 		}
 		if src == fromHours && r.spaces && !r.isStale(hour) {
@@ -196,13 +189,9 @@ func (r *reading) readFrom(ctx context.Context, kind source, at span) error {
 		return scanRange(ctx, r.sn, "hours", rowKey(at.from, 0), rowKey(at.to, 0), f)
 	case fromSealed:
 		return r.readSealed(ctx, at)
-	case fromBlocks:
-		for b := at.from; b < at.to; b += blockSeconds {
-			list, err := r.s.blocks.read(ctx, r.sn, b)
-			if err != nil {
-				return err
-			}
-			if err := r.each(list, b*1000, r.g.add); err != nil {
+	case fromOpenHour:
+		for hour := at.from; hour < at.to; hour += hourSeconds {
+			if err := r.readOpenHour(ctx, hour); err != nil {
 				return err
 			}
 		}
@@ -302,7 +291,63 @@ func (r *reading) readSealed(ctx context.Context, at span) error {
 	return flush()
 }
 
-// readOpen reads single windows of open hours.
+// readOpenHour reads the sums of an open hour.
+func (r *reading) readOpenHour(ctx context.Context, hour int64) error {
+	h := r.sn.recent.hour(hour)
+	if r.spaces {
+		list, err := h.inSpaces(ctx, r.sn)
+		if err != nil {
+			return err
+		}
+		return r.each(list, hour*1000, r.g.addSpace)
+	}
+	older, err := h.read(ctx, r.sn)
+	if err != nil {
+		return err
+	}
+	if !r.few {
+		if err := r.each(older, hour*1000, r.g.add); err != nil {
+			return err
+		}
+		return r.readRecent(h.recent)
+	}
+	for _, id := range r.points {
+		for i, _ := slices.BinarySearchFunc(older, id, bySumsID); i < len(older) && older[i].id == id; i++ {
+			if err := r.g.add(hour*1000, &older[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return r.readRecent(h.recent)
+}
+
+// readRecent reads single windows that are in memory.
+func (r *reading) readRecent(starts []*recentRows) error {
+	for _, st := range starts {
+		add := func(w *recentRow) error {
+			r.rowSums = w.sums(st.start)
+			return r.g.add(st.start*1000, &r.rowSums)
+		}
+		if r.few {
+			for _, id := range r.points {
+				if w := st.row(id); w != nil {
+					if err := add(w); err != nil {
+						return err
+					}
+				}
+			}
+			continue
+		}
+		for i := range st.rows {
+			if err := add(&st.rows[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readOpen reads single windows of open hours, the newest from memory.
 func (r *reading) readOpen(ctx context.Context, at span) error {
 	lo, hi := int32(0), int32(idMask)
 	if r.few {
@@ -311,5 +356,18 @@ func (r *reading) readOpen(ctx context.Context, at span) error {
 		}
 		lo, hi = r.points[0], r.points[len(r.points)-1]
 	}
-	return scanRows(ctx, r.sn, at.from, at.to, lo, hi, r.addRow)
+	if err := scanRows(ctx, r.sn, at.from, min(at.to, r.sn.recent.from), lo, hi, r.addRow); err != nil {
+		return err
+	}
+	return r.readRecent(r.sn.recent.between(at.from, at.to))
+}
+
+// nextStart returns the start of the first row of open hours that does not
+// start before from; if there is none, a time after all.
+func nextStart(ctx context.Context, sn *snapshot, from int64) (start int64, err error) {
+	err = sn.QueryRowContext(ctx, "SELECT key >> 31 FROM minutes WHERE key >= ? ORDER BY key LIMIT 1", rowKey(from, 0)).Scan(&start)
+	if errors.Is(err, sql.ErrNoRows) {
+		return math.MaxUint32 + 1, nil
+	}
+	return start, err
 }

@@ -18,8 +18,8 @@ func (s *Store) Workloads(_ context.Context, match map[store.Dimension]string, l
 	}
 	byWorkload := map[power.Workload]int{}
 	var list []store.WorkloadRow
-	s.mu.RLock()
-	d := s.view
+	s.lives.RLock()
+	d := s.at().dims
 	for id, h := range d.holders {
 		if h == nil || h.Kind.PseudoName() != "" || !matches(h.Holder, match) {
 			continue
@@ -39,7 +39,7 @@ func (s *Store) Workloads(_ context.Context, match map[store.Dimension]string, l
 		have.Inferred = have.Inferred && w.Inferred
 		have.FirstMs, have.LastMs = min(have.FirstMs, w.FirstMs), max(have.LastMs, w.LastMs)
 	}
-	s.mu.RUnlock()
+	s.lives.RUnlock()
 	slices.SortFunc(list, func(a, b store.WorkloadRow) int {
 		x, y := a.Workload, b.Workload
 		return cmp.Or(cmp.Compare(x.ID(), y.ID()), cmp.Compare(x.Kind, y.Kind))

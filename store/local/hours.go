@@ -1,0 +1,222 @@
+package local
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// An openHour is the sums of one open hour as of a commit: older rows are added
+// up by holder, the recent ones are at hand. Without it a question that reaches
+// into the open hour would read up to 70 rows a holder.
+type openHour struct {
+	hour   int64
+	older  *olderSums
+	recent []*recentRows
+	spaces spaceSums // of all of it
+}
+
+// olderSums are the sums by holder and price of the rows of an open hour that
+// recent has let go of, by holder. They are not known after a start, or after a
+// row was replaced whose part in them cannot be told, until a question has had
+// them read.
+type olderSums struct {
+	*olderList
+	spaces spaceSums
+}
+
+type olderList struct {
+	reading sync.Mutex
+	list    atomic.Pointer[[]sums]
+}
+
+func knownSums(list []sums) *olderSums {
+	o := unknownSums()
+	o.list.Store(&list)
+	return o
+}
+
+func unknownSums() *olderSums { return &olderSums{olderList: new(olderList)} }
+
+// hour returns an open hour, nil if nothing is held of it.
+func (m *recent) hour(hour int64) *openHour {
+	if len(m.hours) == 0 {
+		return nil
+	}
+	i := (hour - m.hours[0].hour) / hourSeconds
+	if hour < m.hours[0].hour || i >= int64(len(m.hours)) {
+		return nil
+	}
+	return m.hours[i]
+}
+
+// read returns the sums of the older rows, from the file if need be.
+func (h *openHour) read(ctx context.Context, sn *snapshot) ([]sums, error) {
+	if p := h.older.list.Load(); p != nil {
+		return *p, nil
+	}
+	h.older.reading.Lock() // one reads, the others wait for it
+	defer h.older.reading.Unlock()
+	if p := h.older.list.Load(); p != nil {
+		return *p, nil
+	}
+	list := []sums{}
+	err := eachStart(ctx, sn, h.hour, min(h.hour+hourSeconds, sn.recent.from), func(st *recentRows) { list = addRecent(list, st) })
+	if err != nil {
+		return nil, err
+	}
+	h.older.list.Store(&list)
+	return list, nil
+}
+
+// addRecent returns list, sorted by holder, with the rows of one start.
+func addRecent(list []sums, st *recentRows) []sums {
+	all := make([]sums, 0, max(len(list), len(st.rows)))
+	for i := range st.rows {
+		e := st.rows[i].sums(st.start)
+		n := 0
+		for n < len(list) && list[n].id <= e.id {
+			n++
+		}
+		all, list = append(all, list[:n]...), list[n:]
+		first := len(all)
+		for first > 0 && all[first-1].id == e.id {
+			first--
+		}
+		all = accumulate(all, first, e)
+	}
+	return append(all, list...)
+}
+
+// A replacement is a row and the one it takes the place of, if there is one.
+type replacement struct {
+	new row
+	old *row
+}
+
+// openFrom is the first hour that sums are held of: the open ones but for those
+// that should have been sealed long ago, which may be any number.
+func openFrom(at *horizons, closable int64) int64 { return max(at.sealedBefore, closable-hourSeconds) }
+
+// after returns m as it is after a commit.
+func (m *recent) after(c change, at *horizons, closable int64) recent {
+	next := recent{seconds: m.seconds, from: max(m.from, at.newest-m.seconds), starts: m.with(c.rows)}
+	for i, st := range next.starts {
+		if slices.ContainsFunc(c.moved, func(id int32) bool { return st.row(id) != nil }) {
+			next.starts[i] = &recentRows{start: st.start, rows: st.rows}
+		}
+	}
+	all := next
+	next.starts = all.between(next.from, at.newest+1)
+	for hour := openFrom(at, closable); hour <= at.newest; hour += hourSeconds {
+		before := m.hour(hour)
+		if before == nil {
+			before = &openHour{hour: hour, older: knownSums(nil)} // nothing was newer
+		}
+		older := before.older.replace(c.replaced, hour).move(c.moved)
+		end := hour + hourSeconds
+		for _, st := range all.between(hour, min(end, next.from)) {
+			older = older.add(st)
+		}
+		h := &openHour{hour: hour, older: older, recent: next.between(hour, end)}
+		if older == before.older && slices.Equal(h.recent, before.recent) {
+			h = before
+		}
+		next.hours = append(next.hours, h)
+	}
+	return next
+}
+
+// add returns o with the rows of a start.
+func (o *olderSums) add(st *recentRows) *olderSums {
+	if p := o.list.Load(); p != nil {
+		return knownSums(addRecent(*p, st))
+	}
+	return unknownSums()
+}
+
+// move returns o after holders have moved to other spaces.
+func (o *olderSums) move(moved []int32) *olderSums {
+	p := o.list.Load()
+	for _, id := range moved {
+		among := p == nil // perhaps
+		if !among {
+			_, among = slices.BinarySearchFunc(*p, id, bySumsID)
+		}
+		if among {
+			return &olderSums{olderList: o.olderList}
+		}
+	}
+	return o
+}
+
+func bySumsID(e sums, id int32) int { return int(e.id - id) }
+
+// replace returns o after rows were put in the place of others.
+func (o *olderSums) replace(list []replacement, hour int64) *olderSums {
+	lo, _ := slices.BinarySearchFunc(list, hour, byStart)
+	hi, _ := slices.BinarySearchFunc(list, hour+hourSeconds, byStart)
+	list = list[lo:hi]
+	p := o.list.Load()
+	switch {
+	case len(list) == 0:
+		return o
+	case p == nil:
+		return unknownSums()
+	}
+	have := slices.Clone(*p)
+	for len(list) > 0 {
+		start, n := list[0].new.start, 0
+		var add []row
+		for ; n < len(list) && list[n].new.start == start; n++ {
+			r := &list[n]
+			if n > 0 && list[n-1].new.holder == r.new.holder {
+				return unknownSums() // which one counts is for the file to say
+			}
+			if r.old == nil {
+				add = append(add, r.new)
+			} else if !r.apply(have) {
+				return unknownSums()
+			}
+		}
+		if len(add) > 0 {
+			have = addRecent(have, &recentRows{start: start, rows: mergeRecent(nil, add)})
+		}
+		list = list[n:]
+	}
+	return knownSums(have)
+}
+
+func byStart(r replacement, t int64) int { return int(r.new.start - t) }
+
+// apply moves the sum that the old row is part of by the difference. It reports
+// whether it can tell: a newest sample that goes back, or another price, asks
+// for all rows.
+func (r *replacement) apply(list []sums) bool {
+	if r.new.revision < r.old.revision {
+		return true
+	}
+	i, ok := slices.BinarySearchFunc(list, r.old.holder, bySumsID)
+	for ok && i < len(list)-1 && list[i].id == r.old.holder && list[i].price != r.old.price {
+		i++
+	}
+	was, is := r.old.sums(), r.new.sums()
+	if !ok || list[i].id != was.id || list[i].price != was.price || is.price != was.price || is.lastMs < was.lastMs {
+		return false
+	}
+	e := &list[i]
+	fits := true
+	move := func(sum *int64, is, was int64) {
+		fits = fits && was != math.MinInt64 && addTo(sum, is) && addTo(sum, -was)
+	}
+	for c := range e.energy {
+		move(&e.energy[c], is.energy[c], was.energy[c])
+	}
+	move(&e.idle, is.idle, was.idle)
+	move(&e.seenMs, is.seenMs, was.seenMs)
+	move(&e.heldMs, is.heldMs, was.heldMs)
+	e.lastMs, e.revision = max(e.lastMs, is.lastMs), max(e.revision, is.revision)
+	return fits
+}

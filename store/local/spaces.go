@@ -1,0 +1,104 @@
+package local
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+)
+
+// spaceSums are what rows by holder add up to by space, made when first asked
+// for. They hold until one of the holders moves to another space.
+type spaceSums struct {
+	once    sync.Once
+	list    []sums
+	holders []uint64 // a bit for each
+}
+
+// A spaceAdder adds entries up by space.
+type spaceAdder struct {
+	dims    *dims
+	at      []int32 // space → its first entry's place in list + 1
+	list    []sums
+	holders []uint64
+}
+
+func newSpaceAdder(d *dims) *spaceAdder {
+	return &spaceAdder{dims: d, at: make([]int32, len(d.spaces)), holders: make([]uint64, len(d.holders)/64+1)}
+}
+
+// add adds an entry of a holder.
+func (a *spaceAdder) add(e sums) {
+	h := a.dims.holder(e.id)
+	if h == nil {
+		return
+	}
+	a.holders[e.id/64] |= 1 << (e.id % 64)
+	e.id = h.space
+	a.addSpace(&e)
+}
+
+func (a *spaceAdder) addSpace(e *sums) {
+	at := &a.at[e.id]
+	switch {
+	case *at == 0:
+		a.list = append(a.list, *e)
+		*at = int32(len(a.list))
+	case a.list[*at-1].price != e.price || !a.list[*at-1].add(e):
+		a.list = accumulate(a.list, int(*at-1), *e)
+	}
+}
+
+// inSpaces returns the sums of one start.
+func (st *recentRows) inSpaces(d *dims) *spaceSums {
+	st.spaces.once.Do(func() {
+		a := newSpaceAdder(d)
+		for i := range st.rows {
+			a.add(st.rows[i].sums(st.start))
+		}
+		st.spaces.list, st.spaces.holders = a.list, a.holders
+	})
+	return &st.spaces
+}
+
+func (o *olderSums) inSpaces(d *dims, list []sums) *spaceSums {
+	o.spaces.once.Do(func() {
+		a := newSpaceAdder(d)
+		for i := range list {
+			a.add(list[i])
+		}
+		o.spaces.list, o.spaces.holders = a.list, a.holders
+	})
+	return &o.spaces
+}
+
+// inSpaces returns the sums of the whole hour, with the number of holders in
+// each space's first entry.
+func (h *openHour) inSpaces(ctx context.Context, sn *snapshot) ([]sums, error) {
+	older, err := h.read(ctx, sn)
+	if err != nil {
+		return nil, err
+	}
+	h.spaces.once.Do(func() {
+		parts := []*spaceSums{h.older.inSpaces(&sn.dims, older)}
+		for _, st := range h.recent {
+			parts = append(parts, st.inSpaces(&sn.dims))
+		}
+		a := newSpaceAdder(&sn.dims)
+		for _, p := range parts {
+			for i := range p.list {
+				a.addSpace(&p.list[i])
+			}
+			for i, set := range p.holders {
+				a.holders[i] |= set
+			}
+		}
+		for i, set := range a.holders {
+			for ; set != 0; set &= set - 1 {
+				id := i*64 + bits.TrailingZeros64(set)
+				a.list[a.at[sn.holders[id].space]-1].holders++
+			}
+		}
+		h.spaces.list = a.list
+	})
+	return h.spaces.list, nil
+}
