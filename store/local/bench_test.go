@@ -308,3 +308,75 @@ func BenchmarkPower(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkUnderIngest asks while the newest minute of 100,000 containers is
+// written again every 50th question: what a question costs with all it leaves
+// for the next, and, apart, the first after a flush.
+func BenchmarkUnderIngest(b *testing.B) {
+	s := openTest(b, filepath.Join(b.TempDir(), "books.db"), DefaultConfig())
+	f := newFleet(10_000, 10, 50)
+	f.holders = f.holders[:100_000]
+	from := int64(day0) - day0%hourMs
+	const minutes = 25
+	position := uint64(0)
+	write := func(at int64) {
+		position++
+		if err := s.Append(b.Context(), store.Batch{Position: position, Charges: f.minute(at)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for m := range int64(minutes) {
+		write(from + m*60_000)
+	}
+	newest := from + (minutes-1)*60_000
+	power := store.PowerQuery{FromMs: newest - 240_000, ToMs: newest + 60_000, By: store.ByPower, Limit: 100}
+	questions := []struct {
+		name string
+		ask  func() error
+	}{
+		{"containers", func() error { q := power; q.ByContainer = true; _, _, err := s.Power(b.Context(), q); return err }},
+		{"containers-by-name", func() error {
+			q := power
+			q.ByContainer, q.By, q.Match = true, store.ByName, map[store.Dimension]string{store.Namespace: "team-7"}
+			_, _, err := s.Power(b.Context(), q)
+			return err
+		}},
+		{"workloads", func() error { _, _, err := s.Power(b.Context(), power); return err }},
+		{"hourly-by-namespace", func() error {
+			_, err := s.Sum(b.Context(), store.Query{FromMs: from, ToMs: from + hourMs, StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}})
+			return err
+		}},
+		{"hourly-by-workload", func() error {
+			_, err := s.Sum(b.Context(), store.Query{FromMs: from, ToMs: from + hourMs, StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace, store.Workload}})
+			return err
+		}},
+	}
+	for _, q := range questions {
+		b.Run(q.name, func(b *testing.B) {
+			var first, rest float64
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				flush := n%50 == 0
+				if flush {
+					write(newest)
+				}
+				before := cpuSeconds()
+				b.StartTimer()
+				if err := q.ask(); err != nil {
+					b.Fatal(err)
+				}
+				if took := cpuSeconds() - before; flush {
+					first += took
+				} else {
+					rest += took
+				}
+				n++
+			}
+			b.ReportMetric(first*1000/float64((n+49)/50), "first-cpu-ms")
+			if n > 1 {
+				b.ReportMetric(rest*1000/float64(n-(n+49)/50), "next-cpu-ms")
+			}
+		})
+	}
+}

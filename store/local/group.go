@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wattledger/wattledger/power"
@@ -25,12 +26,14 @@ type grouping struct {
 	newest  int64 // start of the newest row, Unix seconds
 	groups  []group
 	byName  map[string]int32
-	ofID    []int32 // holder → index into groups + 1; 0 not looked at, -1 left out
-	ofSpace []int32 // likewise
-	counted []int64 // holder → the step it was last counted in
-	step    int64   // start of the open step
-	rank    []int32 // group → its place among all, by name
-	open    []int32 // groups with entries in the open step
+	names   []string // of the holder that is being placed
+	key     []byte   // its key in byName
+	ofID    []int32  // holder → index into groups + 1; 0 not looked at, -1 left out
+	ofSpace []int32  // likewise
+	counted []int64  // holder → the step it was last counted in
+	step    int64    // start of the open step
+	rank    []int32  // group → its place among all, by name
+	open    []int32  // groups with entries in the open step
 	rows    []store.Row
 }
 
@@ -193,14 +196,15 @@ func (g *grouping) rankGroups() {
 func (g *grouping) place(id int) int32 {
 	at := int32(-1)
 	if h := g.dims.holders[id]; h != nil && !(g.q.WorkloadsOnly && h.Kind.PseudoName() != "") && matches(h.Holder, g.q.Match) {
-		names := make([]string, len(g.q.GroupBy))
+		names := g.names[:0]
 		own := ""
-		for i, d := range g.q.GroupBy {
-			names[i] = value(h.Holder, d)
+		for _, d := range g.q.GroupBy {
+			names = append(names, value(h.Holder, d))
 			if d == store.ContainerID {
 				own = fmt.Sprint(id) // holders stay apart even where their ids are the same
 			}
 		}
+		g.names = names
 		at = g.named(names, own)
 	}
 	g.ofID[id] = at
@@ -223,15 +227,16 @@ func (g *grouping) placeSpace(id int) int32 {
 
 // named returns the index of a group plus one.
 func (g *grouping) named(names []string, own string) int32 {
-	key := own
+	g.key = append(g.key[:0], own...)
 	for _, n := range names {
-		key += fmt.Sprintf("|%d|%s", len(n), n)
+		g.key = append(strconv.AppendInt(append(g.key, '|'), int64(len(n)), 10), '|')
+		g.key = append(g.key, n...)
 	}
-	at, ok := g.byName[key]
+	at, ok := g.byName[string(g.key)]
 	if !ok {
-		g.groups = append(g.groups, group{names: names})
+		g.groups = append(g.groups, group{names: slices.Clone(names)})
 		at = int32(len(g.groups))
-		g.byName[key] = at
+		g.byName[string(g.key)] = at
 	}
 	return at
 }

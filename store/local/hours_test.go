@@ -211,7 +211,9 @@ func testOpenHours(t *testing.T, r *rand.Rand, rounds int) {
 				q.ToMs = newest - newest%hourMs + hourMs
 			}
 			if got, want := sumLines(t, s, q), plain.sum(q); !slices.Equal(got, want) {
-				same := func(list []string) func(string) bool { return func(line string) bool { return slices.Contains(list, line) } }
+				same := func(list []string) func(string) bool {
+					return func(line string) bool { return slices.Contains(list, line) }
+				}
 				t.Fatalf("round %d, newest %d: %+v\ngot  %q\nwant %q", round, newest, q, slices.DeleteFunc(slices.Clone(got), same(want)), slices.DeleteFunc(want, same(got)))
 			}
 		}

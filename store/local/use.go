@@ -1,0 +1,141 @@
+package local
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/wattledger/wattledger/power"
+)
+
+// A use is what one holder used in the range of a power query.
+type use struct {
+	energy  [power.NumComponents]int64
+	seenMs  int64
+	lastMs  int64
+	h       *holder
+	id      int32
+	price   int32
+	seconds int32
+	total   float64 // watts, once all is added
+}
+
+func (u *use) add(energy *[power.NumComponents]int64, seenMs int32, lastMs int64, price, seconds int32) error {
+	for c := range energy {
+		if !addTo(&u.energy[c], energy[c]) {
+			return errOverflow
+		}
+	}
+	u.seenMs += int64(seenMs)
+	if u.seconds == 0 || lastMs >= u.lastMs { // no window lasts 0 seconds
+		u.lastMs, u.price, u.seconds = lastMs, price, seconds
+	}
+	return nil
+}
+
+// powerViews are what questions of current power have been answered from since
+// the newest commit: they ask for the same few stretches again and again.
+type powerViews struct {
+	mu    sync.Mutex
+	views []powerView // guarded by mu
+}
+
+// maxPowerViews bounds what questions about different stretches make it hold.
+const maxPowerViews = 2
+
+type powerView struct {
+	starts []*recentRows
+	uses   []use
+}
+
+// uses returns what was used in [from, to) by each container and VM that was
+// seen to the end, by id, from memory if that reaches back far enough.
+func (s *Store) uses(ctx context.Context, from, to int64) (*memory, []use, error) {
+	m := s.at()
+	if from >= m.recent.from || m.newest == 0 {
+		uses, err := m.uses(m.recent.between(from, to))
+		return m, uses, err
+	}
+	var uses []use
+	err := s.read(ctx, func(sn *snapshot) error {
+		m = sn.memory
+		uses = make([]use, len(m.holders))
+		err := s.eachRow(ctx, sn, from, to, func(r *row) error {
+			u := &uses[r.holder]
+			u.id = r.holder
+			return u.add(&r.energy, r.seenMs, r.start*1000+r.lastOff, r.price, r.seconds)
+		})
+		uses = current(slices.DeleteFunc(uses, func(u use) bool { return u.seconds == 0 }), &m.dims)
+		return err
+	})
+	return m, uses, err
+}
+
+func (m *memory) uses(starts []*recentRows) ([]use, error) {
+	m.power.mu.Lock() // one adds up, the others wait for it
+	defer m.power.mu.Unlock()
+	for _, v := range m.power.views {
+		if slices.Equal(v.starts, starts) {
+			return v.uses, nil
+		}
+	}
+	var uses []use
+	for _, st := range starts {
+		var err error
+		if uses, err = addUses(uses, st); err != nil {
+			return nil, err
+		}
+	}
+	v := powerView{starts, current(uses, &m.dims)}
+	if len(m.power.views) == maxPowerViews {
+		m.power.views = m.power.views[1:]
+	}
+	m.power.views = append(slices.Clip(m.power.views), v)
+	return v.uses, nil
+}
+
+// addUses adds the rows of a start to uses, which are sorted by id.
+func addUses(uses []use, st *recentRows) ([]use, error) {
+	if uses == nil {
+		uses = make([]use, 0, len(st.rows)+len(st.rows)/16)
+	}
+	at, known := 0, len(uses)
+	for i := range st.rows {
+		r := &st.rows[i]
+		for at < known && uses[at].id < r.holder {
+			at++
+		}
+		to := at
+		if at == known || uses[at].id != r.holder {
+			to = len(uses)
+			uses = append(uses, use{id: r.holder})
+		}
+		if err := uses[to].add(&r.energy, r.seenMs, st.start*1000+r.lastOff, r.price, r.seconds); err != nil {
+			return nil, err
+		}
+	}
+	if known > 0 && len(uses) > known {
+		slices.SortFunc(uses, func(a, b use) int { return int(a.id - b.id) })
+	}
+	return uses, nil
+}
+
+// current leaves the containers and VMs that were seen to the end of uses.
+func current(uses []use, d *dims) []use {
+	newest := make([]int64, len(d.nodes))
+	for i := range uses {
+		if h := d.holder(uses[i].id); h != nil {
+			uses[i].h = h
+			newest[h.node] = max(newest[h.node], uses[i].lastMs)
+		}
+	}
+	uses = slices.DeleteFunc(uses, func(u use) bool {
+		return u.h == nil || u.h.Kind != power.Container && u.h.Kind != power.VM ||
+			u.lastMs < newest[u.h.node]-max(2*int64(u.seconds)*1000, 120_000)
+	})
+	for i := range uses {
+		t := uses[i].totals()
+		uses[i].total = t.total()
+	}
+	return uses
+}
