@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -18,17 +20,18 @@ import (
 	"github.com/wattledger/wattledger/transform"
 )
 
-// An interrupted is an Appender whose caller gives up waiting for its first
-// Append, as a flush does when the service is told to stop.
+// An interrupted is an Appender whose caller gives up waiting for one Append, as
+// a flush does when the service is told to stop.
 type interrupted struct {
 	store.Appender
 	giveUp func()
+	at     int // which one, the first being 1
 	asked  int
 }
 
 func (i *interrupted) Append(ctx context.Context, b store.Batch) error {
 	i.asked++
-	if i.asked == 1 {
+	if i.asked == i.at {
 		i.giveUp()
 		return ctx.Err()
 	}
@@ -46,30 +49,15 @@ func (stuck) Append(ctx context.Context, _ store.Batch) error {
 // While one flush waits for the store, the metrics go on telling how much more
 // is waiting and since when.
 func TestBehindWhileStuck(t *testing.T) {
-	cfg, logger, reg := configs.Default(), slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-	log, err := journal.Open(t.TempDir(), cfg.Journal, logger, prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	add := func() (position uint64) {
-		if position, err = log.Append(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, Body: []byte("x")}); err != nil {
+	f, _, reg := newTestFlusher(t)
+	f.books = stuck{}
+	add := func() uint64 {
+		position, err := f.journal.Append(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, Body: []byte("x")})
+		if err != nil {
 			t.Fatal(err)
 		}
 		return position
 	}
-	_, rules, err := cfg.Tables()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	directory := transform.NewDirectory(cfg.Transform, rules)
-	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), directory, tariff)
-	f := &flusher{cache: counter.New(cfg.Accounting, stage), stage: stage, directory: directory, books: stuck{}, journal: log, logger: logger}
-	f.register(reg)
 	began := gauge(t, reg, "wattledger_flush_last_success_timestamp_seconds")
 	f.cache.Apply(&counter.Request{Position: add(), ArrivalMs: 1_795_476_240_000})
 	ctx, stop := context.WithCancel(t.Context())
@@ -118,17 +106,100 @@ func gauge(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 // What a flush has collected when the service is told to stop reaches the books
 // with the last flush, not never.
 func TestStopDuringFlush(t *testing.T) {
-	cfg, logger, reg, dir := configs.Default(), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), t.TempDir()
+	f, books, _ := newTestFlusher(t)
+	ctx, stop := context.WithCancel(t.Context())
+	f.books = &interrupted{Appender: books, giveUp: stop, at: 1}
+	f.every, f.snapshotEvery = time.Millisecond, time.Millisecond
+	key := power.HolderKey{Cluster: "c1", Node: "n1", Kind: power.Node}
+	f.stage.Holder(0, 0, key, power.Attributes{}, "other")
+	f.stage.Append(0, 1, flushStartMs, []power.Reading{{Energy: 5e6, StartMs: flushStartMs, EndMs: flushStartMs + 30_000}})
+	f.cache.Apply(&counter.Request{Position: 1, ArrivalMs: flushStartMs})
+	if err := f.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if used := usedBy(t, books, "n1"); used != 5e6 {
+		t.Errorf("the books hold %d uJ of n1, want 5 J", used)
+	}
+	if at, err := books.Position(t.Context()); at != 1 || err != nil {
+		t.Errorf("the books are at record %d (%v), want 1", at, err)
+	}
+}
+
+// A large flush goes out in pieces. Cut off between two, the books have the first
+// and not the position; no snapshot lets go of the rest, and the next flush
+// brings it.
+func TestStopBetweenPieces(t *testing.T) {
+	f, books, _ := newTestFlusher(t)
+	ctx, stop := context.WithCancel(t.Context())
+	f.books = &interrupted{Appender: books, giveUp: stop, at: 2}
+	for shard, node := range []string{"n1", "n2"} {
+		f.stage.Holder(shard, 0, power.HolderKey{Cluster: "c1", Node: node, Kind: power.Node}, power.Attributes{}, "other")
+		readings := []power.Reading{{Energy: 5e6, StartMs: flushStartMs, EndMs: flushStartMs + 30_000}}
+		for i := range uint32(pieceCharges) {
+			f.stage.Holder(shard, 1+i, power.HolderKey{Cluster: "c1", Node: node, Kind: power.Container, ID: fmt.Sprint(node, i)}, power.Attributes{}, "other")
+			readings = append(readings, power.Reading{Holder: 1 + i, Energy: 100, StartMs: flushStartMs, EndMs: flushStartMs + 30_000})
+		}
+		f.stage.Append(shard, 1, flushStartMs, readings)
+	}
+	f.cache.Apply(&counter.Request{Position: 1, ArrivalMs: flushStartMs})
+	for _, want := range []struct {
+		fails    bool
+		n2       power.Microjoules
+		position uint64
+	}{{true, 0, 0}, {false, 5e6, 1}} {
+		if err := f.flush(ctx); (err != nil) != want.fails {
+			t.Fatalf("flush: %v", err)
+		}
+		if n1, n2 := usedBy(t, books, "n1"), usedBy(t, books, "n2"); n1 != 5e6 || n2 != want.n2 {
+			t.Errorf("the books hold %d uJ of n1 and %d of n2, want 5 J and %d uJ", n1, n2, want.n2)
+		}
+		if err := f.snapshot(); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := journal.Snapshots(f.dir)
+		at, failed := books.Position(t.Context())
+		if err := errors.Join(err, failed); err != nil {
+			t.Fatal(err)
+		}
+		if at != want.position || (len(kept) > 0) == want.fails || f.flushed.Load() != want.position {
+			t.Errorf("the books are at %d, the flusher at %d, snapshots %v; want %d", at, f.flushed.Load(), kept, want.position)
+		}
+		ctx = t.Context()
+	}
+}
+
+const flushStartMs = 1_795_476_240_000
+
+// usedBy returns what the books say a node used.
+func usedBy(t *testing.T, books *local.Store, node string) (used power.Microjoules) {
+	t.Helper()
+	list, err := books.Nodes(t.Context(), flushStartMs, flushStartMs+60_000, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range list {
+		if list[i].Node == node {
+			used += list[i].Used[power.CPU]
+		}
+	}
+	return used
+}
+
+// newTestFlusher returns a flusher and the books it writes to.
+func newTestFlusher(t *testing.T) (f *flusher, books *local.Store, reg *prometheus.Registry) {
+	t.Helper()
+	cfg, logger, dir := configs.Default(), slog.New(slog.DiscardHandler), t.TempDir()
+	reg = prometheus.NewRegistry()
 	books, err := local.Open(filepath.Join(dir, "books.db"), cfg.Store, logger, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer books.Close()
+	t.Cleanup(func() { books.Close() })
 	log, err := journal.Open(filepath.Join(dir, "journal"), cfg.Journal, logger, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	t.Cleanup(func() { log.Close() })
 	_, rules, err := cfg.Tables()
 	if err != nil {
 		t.Fatal(err)
@@ -139,31 +210,10 @@ func TestStopDuringFlush(t *testing.T) {
 	}
 	directory := transform.NewDirectory(cfg.Transform, rules)
 	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), directory, tariff)
-	cache := counter.New(cfg.Accounting, stage)
-
-	ctx, stop := context.WithCancel(t.Context())
-	between := &interrupted{Appender: books, giveUp: stop}
-	f := &flusher{
-		every: time.Millisecond, snapshotEvery: time.Millisecond, dir: filepath.Join(dir, "snapshots"),
-		cache: cache, stage: stage, directory: directory, books: between, journal: log, logger: logger,
+	f = &flusher{
+		dir: filepath.Join(dir, "snapshots"), cache: counter.New(cfg.Accounting, stage), stage: stage, directory: directory,
+		books: books, journal: log, logger: logger,
 	}
 	f.register(reg)
-	const startMs = 1_795_476_240_000
-	key := power.HolderKey{Cluster: "c1", Node: "n1", Kind: power.Node}
-	stage.Holder(0, 0, key, power.Attributes{}, "other")
-	stage.Append(0, 1, startMs, []power.Reading{{Energy: 5e6, StartMs: startMs, EndMs: startMs + 30_000}})
-	cache.Apply(&counter.Request{Position: 1, ArrivalMs: startMs})
-	if err := f.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-	nodes, err := books.Nodes(t.Context(), startMs, startMs+60_000, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(nodes) != 1 || nodes[0].Used[power.CPU] != 5e6 {
-		t.Errorf("the books hold %+v, want 5 J of n1", nodes)
-	}
-	if at, err := books.Position(t.Context()); at != 1 || err != nil {
-		t.Errorf("the books are at record %d (%v), want 1", at, err)
-	}
+	return f, books, reg
 }
