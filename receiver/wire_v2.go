@@ -187,7 +187,7 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 				return key, malformed("wire type", at)
 			}
 			packed := m[:end]
-			for at < end {
+			for at < end || wireType == wireVarint {
 				v, next := uvarint(packed, at)
 				if next < 0 {
 					if wireType == wireBytes {
