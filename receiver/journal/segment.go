@@ -83,6 +83,9 @@ func scan(name string, fn func(f *frame) error) (s segment, damage, err error) {
 	if s.base == 0 {
 		return s, errors.New("no segment header"), nil
 	}
+	if s.bytes > pageEnd(s.end) {
+		return s, errors.New("zeros follow the last record"), nil // more than a page is filled with
+	}
 	return s, nil, nil
 }
 

@@ -254,3 +254,27 @@ func TestDamageAcrossSegments(t *testing.T) {
 		}
 	})
 }
+
+// A file system may leave zeros behind the last record. A start cuts them off
+// where they reach beyond its page, and what comes after finds nothing wrong.
+func TestZerosBeyondThePage(t *testing.T) {
+	sizes := []int{100, 9000, 21_000} // the last record ends near the end of a page
+	data, ends := written(t, sizes...)
+	end := ends[len(ends)-1]
+	for _, zeros := range []int64{1, pageEnd(end) - end, pageEnd(end) - end + 1, 3 * pageBytes} {
+		dir := t.TempDir()
+		if err := os.WriteFile(wlog.SegmentName(dir, 0), append(bytes.Clone(data), make([]byte, zeros)...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j := mustOpen(t, dir, Config{})
+		wantRecords(t, j, len(sizes), sizes...)
+		if position, err := j.Append(t.Context(), record(4, 50)); err != nil || position != 4 {
+			t.Errorf("%d zeros: position %d, %v", zeros, position, err)
+		}
+		mustClose(t, j)
+		v, err := Verify(dir, false)
+		if err != nil || len(v.Problems) > 0 || v.Records != 4 {
+			t.Errorf("%d zeros: %+v, %v", zeros, v, err)
+		}
+	}
+}
