@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,23 @@ func TestDemoStory(t *testing.T) {
 		t.Error(err)
 	}
 
+	// The day is on its way to the books still, and this binary may be many times
+	// slower than the real one, which has ten seconds to stop.
+	err = eventually("the day is in the books", func() error {
+		_, text, err := get(p.url + "/metrics")
+		if err != nil {
+			return err
+		}
+		_, value, _ := strings.Cut(text, "\nwattledger_flush_behind_records ")
+		value, _, _ = strings.Cut(value, "\n")
+		if behind, err := strconv.ParseFloat(value, 64); err != nil || behind > 20 {
+			return fmt.Errorf("%q records are not in the books (%v)", value, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	if err := p.terminate(); err != nil {
 		t.Error(err)
 	}
