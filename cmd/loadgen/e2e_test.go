@@ -283,7 +283,10 @@ func buildServer(ctx context.Context, t *testing.T, dir string) string {
 
 func startServer(ctx context.Context, t *testing.T, binary, storage string) *server {
 	t.Helper()
-	address := freeAddress(t)
+	address, err := loopback.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &server{url: "http://" + address}
 	s.cmd = start(ctx, t, binary, "--storage.path="+storage, "--web.listen-address="+address, "--log.level=warn")
 	await(ctx, t, "the server to be ready", func() error { return s.get(ctx, "/-/ready", nil) })
@@ -375,13 +378,4 @@ func start(ctx context.Context, t *testing.T, path string, args ...string) *exec
 		logFile.Close()
 	})
 	return cmd
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
