@@ -29,7 +29,7 @@ store             power
 store/*           index power store
 receiver/journal  power
 receiver/counter  index power state strictyaml
-receiver          access power receiver/journal receiver/counter
+receiver          access index power receiver/journal receiver/counter
 transform         index power state strictyaml store
 httpapi           access power store suggest transform
 client            power

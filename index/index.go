@@ -89,5 +89,13 @@ func (x *Index) Remove(hash, number uint32) {
 	x.slots[i] = slot{}
 }
 
+// Clear takes all numbers away and keeps their room.
+func (x *Index) Clear() {
+	if x.used > 0 {
+		clear(x.slots)
+		x.used = 0
+	}
+}
+
 // Len returns how many numbers there are.
 func (x *Index) Len() int { return x.used }

@@ -17,6 +17,11 @@ func TestIndexIsAMultimap(t *testing.T) {
 		want := map[uint32][]uint32{}
 		n := 0
 		for step := range 2000 {
+			if r.IntN(500) == 0 {
+				x.Clear()
+				clear(want)
+				n = 0
+			}
 			h := r.Uint32N(hashes) * 0x10001
 			if r.IntN(5) < 3 {
 				x.Add(h, uint32(step))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
@@ -118,10 +119,10 @@ type request struct {
 	again     []int32
 	againKeys []counter.Key
 	againRefs []counter.Ref
-	labels    []rawLabel
-	owned     []power.Label
-	fresh     map[counter.Key]int32 // series that are new in this request and mapped: index into out.New, or freshUnused
-	ignored   []counter.Key         // series that are new and not mapped
+	near      neighbour
+	fresh     index.Index   // out.New by key
+	ignored   []counter.Key // series that are new and not mapped
+	looked    bool          // at what a new series tells of its sender
 	about     description
 
 	out   counter.Request
@@ -196,16 +197,16 @@ func (q *request) reset() {
 	q.againKeys = emptied(q.againKeys, keepRows)
 	q.againRefs = emptied(q.againRefs, keepRows)
 	q.ignored = emptied(q.ignored, keepRows)
+	q.near.reset()
 	clear(q.out.New)
 	q.out.New = emptied(q.out.New, keepRows/16)
 	q.out.Samples = emptied(q.out.Samples, keepRows)
 	q.out.Position, q.out.ArrivalMs = 0, 0
-	switch {
-	case len(q.fresh) > keepRows:
-		q.fresh = nil
-	case len(q.fresh) > 0:
-		clear(q.fresh)
+	if q.fresh.Len() > keepRows {
+		q.fresh = index.Index{}
 	}
+	q.fresh.Clear()
+	q.looked = false
 	q.tally.reset()
 	q.seen = sighting{}
 }
@@ -248,6 +249,10 @@ func (d *decoder) lookup(q *request) error {
 	for i := range q.rows {
 		r := &q.rows[i]
 		if !r.guessed || q.refs[i] != 0 {
+			continue
+		}
+		if m := q.raw[r.start:r.end]; d.guessedRight(m) {
+			r.guessed = false
 			continue
 		}
 		guessedAt := r.first
@@ -388,14 +393,13 @@ func (q *request) rejectFuture(d *decoder, protocol journal.Protocol, r *row, tM
 func (d *decoder) resolve(q *request, protocol journal.Protocol, i int, horizonMs int64) (int32, reason, error) {
 	key := q.keys[i]
 	r := &q.rows[i]
-	if fresh, ok := q.fresh[key]; ok && fresh != freshUnused {
-		return fresh, accepted, nil
+	if fresh, ok := q.fresh.Find(uint32(key.Lo), func(n uint32) bool { return q.out.New[n].Key == key }); ok {
+		return int32(fresh), accepted, nil
 	}
-	labels, err := d.rowLabels(q, protocol, r)
-	if err != nil {
+	if err := d.rowLabels(q, protocol, r); err != nil {
 		return 0, accepted, err
 	}
-	labels, why, culprit := checkLabels(labels, &d.limits)
+	labels, why, culprit := q.near.check(&d.limits)
 	if why != accepted {
 		if why == duplicateLabel && q.tally.duplicateName == "" {
 			q.tally.duplicateName = string(culprit)
@@ -405,35 +409,31 @@ func (d *decoder) resolve(q *request, protocol journal.Protocol, i int, horizonM
 	// The first new series is looked at whatever it is, for what it tells of its sender.
 	name := metricName(labels)
 	q.noteFamily(protocol, name)
-	if len(q.fresh)+len(q.ignored) > 0 && !d.mapper.Knows(name) {
+	if q.looked && !d.mapper.Knows(name) {
 		q.ignored = append(q.ignored, key)
 		return freshIgnored, accepted, nil
 	}
-	q.owned = d.strings.labels(q.owned, labels)
-	mapping, ok := d.mapper.Map(q.owned)
+	owned := q.near.own(d.strings)
+	mapping, ok := d.mapper.Map(owned)
 	if ok && !q.claim(&mapping) {
 		return 0, otherCluster, nil
 	}
-	q.look(mapping, ok)
+	q.look(&mapping, ok)
 	if !ok {
 		q.ignored = append(q.ignored, key)
 		return freshIgnored, accepted, nil
 	}
-	if q.fresh == nil {
-		q.fresh = make(map[counter.Key]int32)
+	if !q.within(r, horizonMs) {
+		return freshUnused, accepted, nil
 	}
-	switch {
-	case !q.within(r, horizonMs):
-		q.fresh[key] = freshUnused
-	default:
-		q.fresh[key] = int32(len(q.out.New))
-		s := counter.Series{Key: key, Mapping: mapping}
-		if mapping.Role == counter.RoleFact {
-			s.Labels = withoutName(q.owned)
-		}
-		q.out.New = append(q.out.New, s)
+	fresh := int32(len(q.out.New))
+	q.fresh.Add(uint32(key.Lo), uint32(fresh))
+	s := counter.Series{Key: key, Mapping: mapping}
+	if mapping.Role == counter.RoleFact {
+		s.Labels = withoutName(owned)
 	}
-	return q.fresh[key], accepted, nil
+	q.out.New = append(q.out.New, s)
+	return fresh, accepted, nil
 }
 
 // within reports whether the row has a sample that is not too far ahead.
@@ -456,32 +456,31 @@ func withoutName(labels []power.Label) []power.Label {
 	return kept
 }
 
-// rowLabels parses the labels of a row, which are good until the next call.
-func (d *decoder) rowLabels(q *request, protocol journal.Protocol, r *row) (_ []rawLabel, err error) {
+// rowLabels parses the labels of a row into q.near.next.
+func (d *decoder) rowLabels(q *request, protocol journal.Protocol, r *row) error {
+	q.near.begin()
 	m := q.raw[r.start:r.end]
 	if protocol == journal.V2 {
-		q.labels, err = d.labelsV2(q.labels[:0], q, m)
-	} else {
-		q.labels, err = d.labelsV1(q.labels[:0], m)
+		return d.labelsV2(q, m)
 	}
-	return q.labels, err
+	return d.labelsV1(&q.near, m)
 }
 
 func (d *decoder) describe(q *request, protocol journal.Protocol, r *row) string {
-	labels, err := d.rowLabels(q, protocol, r)
-	if err != nil {
+	if err := d.rowLabels(q, protocol, r); err != nil {
 		return "?"
 	}
-	return describe(labels)
+	return describe(q.near.next)
 }
 
 // look notes what a series that was parsed tells of its sender.
-func (q *request) look(mapping counter.Mapping, ok bool) {
+func (q *request) look(mapping *counter.Mapping, ok bool) {
+	q.looked = true
 	s := &q.seen
 	if ok && s.generation == "" {
 		s.generation = mapping.Generation
 	}
-	for _, l := range q.owned {
+	for _, l := range q.near.owned {
 		switch l.Name {
 		case "prometheus":
 			s.prometheus = l.Value
@@ -515,15 +514,13 @@ func (d *decoder) glance(q *request, protocol journal.Protocol) {
 		if q.refs[i] == 0 || q.refs[i].Ignored() || q.rows[i].extra >= 0 {
 			continue
 		}
-		labels, err := d.rowLabels(q, protocol, &q.rows[i])
-		if err != nil {
+		if err := d.rowLabels(q, protocol, &q.rows[i]); err != nil {
 			return
 		}
-		if labels, why, _ := checkLabels(labels, &d.limits); why == accepted {
+		if labels, why, _ := q.near.check(&d.limits); why == accepted {
 			q.noteFamily(protocol, metricName(labels))
-			q.owned = d.strings.labels(q.owned, labels)
-			mapping, ok := d.mapper.Map(q.owned)
-			q.look(mapping, ok)
+			mapping, ok := d.mapper.Map(q.near.own(d.strings))
+			q.look(&mapping, ok)
 		}
 		return
 	}

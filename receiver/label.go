@@ -2,16 +2,18 @@ package receiver
 
 import (
 	"bytes"
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
-
-	"github.com/wattledger/wattledger/power"
 )
 
 // A rawLabel points into a decoded body and is good as long as that is.
-type rawLabel struct{ name, value []byte }
+type rawLabel struct {
+	name, value []byte
+	wire        []byte // how it stands there: where the same bytes begin, the same label does; empty if it is in pieces
+}
 
 // checkLabels puts a label set into its canonical form: sorted by name, empty
 // values left out (which is what they mean), and the labels that describe the
@@ -77,53 +79,33 @@ func metricName(labels []rawLabel) []byte {
 
 // An interner keeps one copy of each string that new series bring. Kepler
 // repeats a container's labels in some ten series, and a string cut from a body
-// would keep the whole body in memory.
+// would keep the whole body in memory. A string has one place, by its hash, and
+// takes it from the one before: finding it is one look, and what comes often is
+// soon back.
 type interner struct {
-	mu      sync.Mutex
-	strings map[string]string // guarded by mu
+	mu    sync.Mutex
+	seed  maphash.Seed
+	slots []string // guarded by mu; nil until the first
 }
 
 const (
-	maxInterned      = 1 << 16 // strings; beyond it the table starts anew
+	internSlots      = 1 << 16 // a power of two
 	maxInternedBytes = 256     // of one string; longer ones seldom repeat
 )
 
-// labels puts owned copies of raw in the place of before, the labels of another
-// series: most are the same in the same place in the series of one exporter, and
-// comparing is cheaper than finding.
-func (n *interner) labels(before []power.Label, raw []rawLabel) []power.Label {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	labels := before[:0]
-	for i, l := range raw {
-		var o power.Label
-		if i < len(before) {
-			o = before[i]
-		}
-		if o.Name != string(l.name) {
-			o.Name = n.intern(l.name)
-		}
-		if o.Value != string(l.value) {
-			o.Value = n.intern(l.value)
-		}
-		labels = append(labels, o)
-	}
-	return labels
-}
-
+// intern returns b as a string that may be kept. The interner is locked.
 func (n *interner) intern(b []byte) string {
 	if len(b) > maxInternedBytes {
 		return string(b)
 	}
-	if s, ok := n.strings[string(b)]; ok {
-		return s
+	if n.slots == nil {
+		n.slots, n.seed = make([]string, internSlots), maphash.MakeSeed()
 	}
-	if n.strings == nil || len(n.strings) >= maxInterned {
-		n.strings = make(map[string]string)
+	slot := &n.slots[maphash.Bytes(n.seed, b)%internSlots]
+	if *slot != string(b) {
+		*slot = string(b)
 	}
-	s := string(b)
-	n.strings[s] = s
-	return s
+	return *slot
 }
 
 // describe prints a series for people, within 300 bytes.

@@ -134,6 +134,37 @@ func (d *decoder) keyV1(q *request, block []byte) counter.Key {
 	return counter.Key{Hi: h.Hi, Lo: h.Lo}
 }
 
+// guessedRight reports whether m is what guess took it for: labels in the plain
+// shape, no more than the limit, and then the sample. It leaves all others, and
+// all errors, to seriesV1.
+func (d *decoder) guessedRight(m []byte) bool {
+	_, tail := guess(m)
+	m = m[:len(m)-tail]
+	labels := 0
+	for ; len(m) > 0; labels++ {
+		n := plainFieldV1(m)
+		if n == 0 {
+			return false
+		}
+		m = m[n:]
+	}
+	return tail > 0 && labels <= d.limits.MaxLabelsPerSeries
+}
+
+// plainFieldV1 returns the length of the label field at the front of m if it has
+// the shape that nearly all have: a name, then a value, each shorter than 128
+// bytes. It returns 0 for all others, and all errors: labelV1 reads them.
+func plainFieldV1(m []byte) int {
+	if len(m) < 6 || m[0] != 0x0a || m[1] >= 0x80 || m[2] != 0x0a || m[3] >= 0x80 {
+		return 0
+	}
+	end, v := 2+int(m[1]), 4+int(m[3])
+	if end > len(m) || v+2 > end || m[v] != 0x12 || m[v+1] >= 0x80 || v+2+int(m[v+1]) != end {
+		return 0
+	}
+	return end
+}
+
 // seriesV1 walks a whole TimeSeries. It fills r, adds the samples to q.points
 // and returns the key of the label fields, taken together if they are scattered.
 func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err error) {
@@ -158,7 +189,7 @@ func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err e
 		}
 		switch number {
 		case v1Labels:
-			if _, plain := plainLabelV1(m[start:end]); !plain {
+			if plainFieldV1(m[i:]) == 0 {
 				if _, err := labelV1(m[start:end]); err != nil {
 					return key, err
 				}
@@ -213,20 +244,6 @@ func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err e
 	return d.keyV1(q, m[blockStart:blockEnd]), nil
 }
 
-// plainLabelV1 reads a Label message of the shape that nearly all have: a name,
-// then a value, each shorter than 128 bytes. It leaves all others, and all
-// errors, to labelV1.
-func plainLabelV1(b []byte) (l rawLabel, ok bool) {
-	if len(b) < 4 || b[0] != 0x0a || b[1] >= 0x80 {
-		return l, false
-	}
-	v := 2 + int(b[1]) // where the value's field begins
-	if len(b) < v+2 || b[v] != 0x12 || b[v+1] >= 0x80 || len(b) != v+2+int(b[v+1]) {
-		return l, false
-	}
-	return rawLabel{b[2:v], b[v+2:]}, true
-}
-
 // labelV1 reads a Label message.
 func labelV1(b []byte) (l rawLabel, err error) {
 	for i := 0; i < len(b); {
@@ -254,36 +271,49 @@ func labelV1(b []byte) (l rawLabel, err error) {
 	return l, nil
 }
 
-// labelsV1 appends the labels of a TimeSeries that has been walked to dst, at
-// most one more than the limit.
-func (d *decoder) labelsV1(dst []rawLabel, m []byte) ([]rawLabel, error) {
-	for i := 0; i < len(m); {
+// labelsV1 puts the labels of a TimeSeries that has been walked into near.next,
+// at most one more than the limit.
+func (d *decoder) labelsV1(near *neighbour, m []byte) error {
+	i := 0
+	for i < len(m) {
+		n := near.again(m[i:])
+		if n == 0 {
+			if n = plainFieldV1(m[i:]); n == 0 {
+				break
+			}
+			v := i + 4 + int(m[i+3])
+			near.next = append(near.next, rawLabel{name: m[i+4 : v], value: m[v+2 : i+n], wire: m[i : i+n]})
+		}
+		if i += n; len(near.next) > d.limits.MaxLabelsPerSeries {
+			return nil
+		}
+	}
+	for i < len(m) {
 		number, wireType, at, err := field(m, i)
 		if err != nil {
-			return dst, err
+			return err
 		}
 		if number != v1Labels {
 			if i, err = skip(m, at, wireType); err != nil {
-				return dst, err
+				return err
 			}
 			continue
 		}
 		start, end, err := bytesField(m, at, wireType)
 		if err != nil {
-			return dst, err
+			return err
 		}
-		l, plain := plainLabelV1(m[start:end])
-		if !plain {
-			if l, err = labelV1(m[start:end]); err != nil {
-				return dst, err
-			}
+		l, err := labelV1(m[start:end])
+		if err != nil {
+			return err
 		}
-		if dst = append(dst, l); len(dst) > d.limits.MaxLabelsPerSeries {
-			return dst, nil
+		l.wire = m[i:end]
+		if near.next = append(near.next, l); len(near.next) > d.limits.MaxLabelsPerSeries {
+			return nil
 		}
 		i = end
 	}
-	return dst, nil
+	return nil
 }
 
 // exemplarV1 checks that an Exemplar message can be read.

@@ -302,49 +302,73 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 	return key, nil
 }
 
-// labelsV2 appends the labels of a TimeSeries that has been walked to dst, at
-// most one more than the limit. References out of range are left out. It notes
-// the metadata for /debug/senders on the way.
-func (d *decoder) labelsV2(dst []rawLabel, q *request, m []byte) ([]rawLabel, error) {
-	refs := 0
-	var name uint32
+// labelsV2 puts the labels of a TimeSeries that has been walked into
+// q.near.next, at most one more than the limit. References out of range are left
+// out. It notes the metadata for /debug/senders on the way.
+func (d *decoder) labelsV2(q *request, m []byte) error {
 	q.about = description{}
+	near := &q.near
+	name, named := uint32(0), false // ref of the label whose value comes next
 	for i := 0; i < len(m); {
 		number, wireType, at, err := field(m, i)
 		if err != nil {
-			return dst, err
+			return err
 		}
-		if number == v2Metadata {
+		switch {
+		case number == v2LabelRefs && (wireType == wireBytes || wireType == wireVarint):
+			end, pair := len(m), -1 // where the pair begins, if it is in one field
+			if wireType == wireBytes {
+				if at, end, err = span(m, at); err != nil {
+					return err
+				}
+			}
+			for packed := m[:end]; at < end; {
+				if len(near.next) > d.limits.MaxLabelsPerSeries {
+					return nil
+				}
+				if !named && wireType == wireBytes {
+					if n := near.again(packed[at:]); n > 0 {
+						at += n
+						continue
+					}
+					pair = at
+				}
+				v, next := uvarint(packed, at)
+				if next < 0 {
+					return malformed("varint", at)
+				}
+				at = next
+				switch ref := uint32(v); {
+				case !named:
+					name = ref
+				case int(name) < len(q.symbols) && int(ref) < len(q.symbols):
+					l := rawLabel{name: q.symbol(name), value: q.symbol(ref)}
+					if pair >= 0 {
+						l.wire = packed[pair:at]
+					}
+					near.next = append(near.next, l)
+				}
+				if named = !named; wireType == wireVarint {
+					break
+				}
+			}
+			i = at
+		case number == v2Metadata:
 			start, end, err := bytesField(m, at, wireType)
 			if err != nil {
-				return dst, err
+				return err
 			}
 			if err := q.about.merge(m[start:end]); err != nil {
-				return dst, err
+				return err
 			}
 			i = end
-			continue
-		}
-		if number != v2LabelRefs {
+		default:
 			if i, err = skip(m, at, wireType); err != nil {
-				return dst, err
+				return err
 			}
-			continue
-		}
-		i, err = varints(m, at, wireType, func(v uint64) {
-			ref := uint32(v)
-			refs++
-			if refs&1 != 0 {
-				name = ref
-			} else if int(name) < len(q.symbols) && int(ref) < len(q.symbols) && len(dst) <= d.limits.MaxLabelsPerSeries {
-				dst = append(dst, rawLabel{q.symbol(name), q.symbol(ref)})
-			}
-		})
-		if err != nil {
-			return dst, err
 		}
 	}
-	return dst, nil
+	return nil
 }
 
 func (q *request) symbol(ref uint32) []byte {
