@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,6 +166,53 @@ func benchmarkReceive(b *testing.B, protocol journal.Protocol) {
 
 func BenchmarkReceiveV1(b *testing.B) { benchmarkReceive(b, journal.V1) }
 func BenchmarkReceiveV2(b *testing.B) { benchmarkReceive(b, journal.V2) }
+
+// The whole path of known series within the process: decompress, walk, look up,
+// gather, book. Every sample is booked, as none is of an ignored series. On two
+// cores two requests are on their way at once: -cpu 1,2 shows what that brings.
+func benchmarkPath(b *testing.B, protocol journal.Protocol) {
+	bodies := keplerBodies(b, protocol, benchBodies)
+	cache := counter.New(counter.DefaultConfig(), nowhere{})
+	d := newTestDecoder(b, cache, containers{})
+	var sent, position atomic.Uint64
+	const settling = 4 * benchBodies // requests until the histories of the first samples are given up
+	pass := func(q *request) (booked int) {
+		n := int64(sent.Add(1)) - 1
+		q.reset()
+		if err := d.decode(q, protocol, journal.Snappy, bodies[n%benchBodies], 1_790_000_000_000); err != nil {
+			b.Error(err)
+		}
+		// The counters move on here, so that the bodies need not be written anew.
+		afterMs := n / benchBodies * 700_000
+		if n >= settling {
+			afterMs = 4*700_000 + (n-settling)/benchBodies*15_000
+		}
+		for i := range q.out.Samples {
+			q.out.Samples[i].TMs += afterMs
+			q.out.Samples[i].Value += float64(afterMs) / 1000
+		}
+		q.out.Position = position.Add(1)
+		return cache.Apply(&q.out).Booked
+	}
+	q := new(request)
+	for range settling {
+		pass(q)
+	}
+	began := processorTime(b)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		q := new(request)
+		for pb.Next() {
+			if booked := pass(q); booked != samplesPerRequest {
+				b.Errorf("%d samples booked", booked)
+			}
+		}
+	})
+	perSample(b, began)
+}
+
+func BenchmarkPathV1(b *testing.B) { benchmarkPath(b, journal.V1) }
+func BenchmarkPathV2(b *testing.B) { benchmarkPath(b, journal.V2) }
 
 // blank is a Cache that never knows a series.
 type blank struct{}
