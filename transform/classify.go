@@ -56,7 +56,7 @@ type Classifier struct{ rules []rule }
 func (c *Classifier) Type(s Subject) (power.Type, string) {
 	n := s.normal()
 	for i := range c.rules {
-		if t, _, ok := c.rules[i].matches(n); ok {
+		if t, ok := c.rules[i].matches(n, nil); ok {
 			return t, c.rules[i].Name
 		}
 	}
@@ -71,12 +71,13 @@ func (c *Classifier) Classify(s Subject) Classification {
 	other := map[power.Type]float64{}
 	for i := range c.rules {
 		r := &c.rules[i]
-		t, why, ok := r.matches(n)
+		var why []string
+		t, ok := r.matches(n, &why)
 		switch {
 		case !ok:
 			continue
 		case result.Stage == StageNone:
-			result = Classification{Type: t, Stage: StageRule, Rule: r.Name, Reason: why, Confidence: r.Confidence}
+			result = Classification{Type: t, Stage: StageRule, Rule: r.Name, Reason: strings.Join(why, ", "), Confidence: r.Confidence}
 			for alternative, confidence := range r.Alternatives {
 				other[power.Type(alternative)] = confidence
 			}
@@ -181,10 +182,19 @@ func repository(image string) string {
 	return image
 }
 
-// matches says whether every column the rule has holds, and why.
-func (r *rule) matches(s *normalSubject) (power.Type, string, bool) {
-	var why []string
-	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+// matches says whether every column the rule has holds, and adds to why, unless
+// it is nil, what speaks for each.
+func (r *rule) matches(s *normalSubject, why *[]string) (power.Type, bool) {
+	say := func(format string, words ...string) {
+		if why == nil {
+			return
+		}
+		args := make([]any, len(words))
+		for i, w := range words {
+			args[i] = w
+		}
+		*why = append(*why, fmt.Sprintf(format, args...))
+	}
 	found := power.Type(r.Type.value)
 	if len(r.TypeFrom) > 0 {
 		found = ""
@@ -196,63 +206,63 @@ func (r *rule) matches(s *normalSubject) (power.Type, string, bool) {
 			}
 		}
 		if found == "" {
-			return "", "", false
+			return "", false
 		}
 	}
 	if len(r.OwnerKinds) > 0 {
 		i := slices.IndexFunc(s.owners, func(kind string) bool { return slices.Contains(r.OwnerKinds, kind) })
 		if i < 0 {
-			return "", "", false
+			return "", false
 		}
 		say("owned by a %s", s.owners[i])
 	}
 	if len(r.Namespaces) > 0 {
 		if !r.Namespaces.match(s.namespace) {
-			return "", "", false
+			return "", false
 		}
 		say("namespace %q", s.namespace)
 	}
 	for _, l := range r.Labels {
 		v, ok := s.labels[l.key]
 		if !ok || !l.values.match(strings.ToLower(v)) {
-			return "", "", false
+			return "", false
 		}
 		say("label %s is %q", l.key, v)
 	}
 	if len(r.AnyLabel) > 0 {
 		i := slices.IndexFunc(r.AnyLabel, func(key string) bool { _, ok := s.labels[key]; return ok })
 		if i < 0 {
-			return "", "", false
+			return "", false
 		}
 		say("label %s is set", r.AnyLabel[i])
 	}
 	if len(r.Images) > 0 {
 		i := slices.IndexFunc(s.images, r.Images.matchPath)
 		if i < 0 {
-			return "", "", false
+			return "", false
 		}
 		say("image %q", s.images[i])
 	}
 	if len(r.Words) > 0 {
 		i := slices.IndexFunc(s.words, func(w string) bool { return slices.Contains(r.Words, w) })
 		if i < 0 {
-			return "", "", false
+			return "", false
 		}
 		say("the workload's name holds %q", s.words[i])
 	}
 	if len(r.Commands) > 0 {
 		i := slices.IndexFunc(r.Commands, func(c string) bool { return strings.Contains(s.command, c) })
 		if i < 0 {
-			return "", "", false
+			return "", false
 		}
 		say("the command holds %q", r.Commands[i])
 	}
 	if len(r.Resources) > 0 {
 		i := slices.IndexFunc(s.resources, patterns(r.Resources).match)
 		if i < 0 {
-			return "", "", false
+			return "", false
 		}
 		say("requests %s", s.resources[i])
 	}
-	return found, strings.Join(why, ", "), true
+	return found, true
 }

@@ -50,7 +50,7 @@ var mutants = []mutant{
 	{"a device's first value is credited", "meter.go",
 		"	t, before, ok := m.before(k, fieldRaw)\n	if !ok {\n		return booked{}, false\n	}\n	b = booked", "	t, before, _ := m.before(k, fieldRaw)\n	t = max(t, p.t-3_600_000)\n	b = booked"},
 	{"an account is a series", "shard.go",
-		"	if i, ok := s.find(hi, m); ok {", "	if i, ok := s.find(hi, m); ok && false {"},
+		"	if i, ok := s.find(hi, m, zone); ok {", "	if i, ok := s.find(hi, m, zone); ok && false {"},
 	{"what comes back begins anew", "shard.go",
 		"if g, ok := n.gone[name]; ok {\n			a.lastT, a.lastV = g.lastT, g.lastV\n", "if _, ok := n.gone[name]; ok {\n"},
 	{"other exporters make a node known", "shard.go",

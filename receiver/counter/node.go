@@ -21,6 +21,8 @@ type node struct {
 	booked     map[localName]uint32 // see Cache.Booked: when it was told, minutes since the epoch
 }
 
+func (n *node) nodeName() nodeName { return nodeName{n.cluster, n.name} }
+
 type localName struct {
 	kind power.HolderKind
 	id   string

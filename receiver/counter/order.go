@@ -23,6 +23,8 @@ func sortByShard(r *Request) *order {
 	}
 	o.samples, o.shards, o.facts = o.samples[:n], o.shards[:n], o.facts[:0]
 	var count [NumShards + 1]int32
+	var near nodeName // of the new series before: most often this one's too
+	nearShard := -1
 	for i := range r.Samples {
 		m := &r.Samples[i]
 		s := factShard
@@ -33,7 +35,10 @@ func sortByShard(r *Request) *order {
 		case r.New[m.New].Mapping.Role == RoleFact:
 		default:
 			h := &r.New[m.New].Mapping.Holder
-			s = shardOf(h.Cluster, h.Node)
+			if name := (nodeName{h.Cluster, h.Node}); name != near || nearShard < 0 {
+				near, nearShard = name, shardOf(name.cluster, name.name)
+			}
+			s = nearShard
 		}
 		o.shards[i] = uint16(s)
 		count[s]++

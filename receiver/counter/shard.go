@@ -33,6 +33,8 @@ type shard struct {
 	suspects      map[uint32]point
 	quarantined   []Quarantined
 	zones         *numbering
+	told          announcement // the last one
+	near          near
 	nextSweepMs   int64
 	nowMin        uint32 // arrival of the request being applied, minutes since the epoch
 
@@ -48,6 +50,19 @@ type shard struct {
 }
 
 type nodeName struct{ cluster, name string }
+
+// near is what the new series before belonged to: most often the next one does too.
+type near struct {
+	node, holder uint32
+	zones        []zoneNumber // of the last few
+}
+
+// An announcement is what the sink is told of a holder.
+type announcement struct {
+	holder     uint32 // plus one
+	attributes power.Attributes
+	generation string
+}
 
 func newShard(number int, cfg Config, zones *numbering, sink Sink) *shard {
 	s := &shard{
@@ -127,12 +142,13 @@ func (s *shard) recredit(n uint32) {
 func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
 	ni := s.node(m)
 	hi := s.holder(ni, m)
-	s.sink.Holder(s.number, hi, s.holders[hi].key(s), m.Attributes, s.nodes[ni].generation)
-	if i, ok := s.find(hi, m); ok {
+	s.tell(hi, m)
+	zone := s.zone(m.Zone, m.Source)
+	if i, ok := s.find(hi, m, zone); ok {
 		s.accounts[i].scale = float32(m.MicrojoulesPerUnit)
 		return i, false
 	}
-	zone, h := s.zones.id(m.Zone+"\x00"+m.Source), &s.holders[hi]
+	h := &s.holders[hi]
 	if k := len(s.freeAccounts); k > 0 {
 		i = s.freeAccounts[k-1]
 		s.freeAccounts = s.freeAccounts[:k-1]
@@ -182,13 +198,23 @@ func (s *shard) knows(m *Mapping) bool {
 	if !ok {
 		return false
 	}
-	_, ok = s.find(hi, m)
+	_, ok = s.find(hi, m, s.zone(m.Zone, m.Source))
 	return ok
 }
 
-// find returns the account of a holder that a series belongs to.
-func (s *shard) find(hi uint32, m *Mapping) (uint32, bool) {
-	zone := s.zones.id(m.Zone + "\x00" + m.Source)
+// tell announces the holder of a new series, unless all that it says of it was
+// told of the series before.
+func (s *shard) tell(hi uint32, m *Mapping) {
+	h := &s.holders[hi]
+	now := announcement{hi + 1, m.Attributes, s.nodes[h.node].generation}
+	if s.told != now {
+		s.told = now
+		s.sink.Holder(s.number, hi, h.key(s), now.attributes, now.generation)
+	}
+}
+
+// find returns the account of a holder that a series of a zone belongs to.
+func (s *shard) find(hi uint32, m *Mapping, zone uint16) (uint32, bool) {
 	for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
 		a := &s.accounts[next-1]
 		if a.role == m.Role && a.measure == m.Measure && a.comp == m.Component && a.zone == zone {
@@ -200,13 +226,17 @@ func (s *shard) find(hi uint32, m *Mapping) (uint32, bool) {
 
 func (s *shard) node(m *Mapping) uint32 {
 	name := nodeName{m.Holder.Cluster, m.Holder.Node}
-	ni, ok := s.nodeOf[name]
-	if !ok {
-		ni = uint32(len(s.nodes))
-		s.nodes = append(s.nodes, node{
-			cluster: name.cluster, name: name.name, generation: m.Generation, inUse: true,
-		})
-		s.nodeOf[name] = ni
+	ni := s.near.node
+	if int(ni) >= len(s.nodes) || s.nodes[ni].nodeName() != name {
+		var ok bool
+		if ni, ok = s.nodeOf[name]; !ok {
+			ni = uint32(len(s.nodes))
+			s.nodes = append(s.nodes, node{
+				cluster: name.cluster, name: name.name, generation: m.Generation, inUse: true,
+			})
+			s.nodeOf[name] = ni
+		}
+		s.near.node = ni
 	}
 	if n := &s.nodes[ni]; m.Generation != "" && (n.generation == "" || n.generation == "other") {
 		n.generation = m.Generation
@@ -216,8 +246,13 @@ func (s *shard) node(m *Mapping) uint32 {
 
 func (s *shard) holder(ni uint32, m *Mapping) uint32 {
 	name := holderName{ni, localName{m.Holder.Kind, m.Holder.ID}}
-	hi, ok := s.findHolder(name)
+	if hi := s.near.holder; s.holds(hi, name) {
+		return hi
+	}
+	hash := index.Hash(name)
+	hi, ok := s.holderOf.Find(hash, func(hi uint32) bool { return s.holds(hi, name) })
 	if ok {
+		s.near.holder = hi
 		return hi
 	}
 	if k := len(s.freeHolders); k > 0 {
@@ -228,20 +263,26 @@ func (s *shard) holder(ni uint32, m *Mapping) uint32 {
 		s.holders = append(s.holders, holder{})
 	}
 	s.holders[hi] = holder{node: ni, kind: name.kind, inUse: true, id: name.id}
-	s.enlist(hi)
+	s.enlist(hi, hash)
+	s.near.holder = hi
 	return hi
 }
 
 func (s *shard) findHolder(name holderName) (uint32, bool) {
-	return s.holderOf.Find(index.Hash(name), func(hi uint32) bool { return s.holders[hi].name() == name })
+	return s.holderOf.Find(index.Hash(name), func(hi uint32) bool { return s.holds(hi, name) })
 }
 
-// enlist makes a holder known as one of its node's.
-func (s *shard) enlist(hi uint32) {
+// holds says whether the holder of a number is the one of a name.
+func (s *shard) holds(hi uint32, name holderName) bool {
+	return int(hi) < len(s.holders) && s.holders[hi].inUse && s.holders[hi].name() == name
+}
+
+// enlist makes a holder known as one of its node's. hash is that of its name.
+func (s *shard) enlist(hi, hash uint32) {
 	h := &s.holders[hi]
 	n := &s.nodes[h.node]
 	h.next, n.holders = n.holders, hi+1
-	s.holderOf.Add(index.Hash(h.name()), hi)
+	s.holderOf.Add(hash, hi)
 }
 
 func (s *shard) delist(hi uint32) {
@@ -421,6 +462,7 @@ func (s *shard) forget(hi uint32) (accounts int) {
 	}
 	s.delist(hi)
 	*h = holder{}
+	s.told = announcement{} // the number will be another's
 	s.freeHolders = append(s.freeHolders, hi)
 	s.sink.Forget(s.number, hi)
 	return accounts

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/wattledger/wattledger/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/state"
 )
@@ -146,7 +147,7 @@ func (s *shard) walk(c *state.Codec, replicas *numbering) {
 	}
 	for i := range s.holders {
 		if h := &s.holders[i]; h.inUse && int(h.node) < len(s.nodes) {
-			s.enlist(uint32(i))
+			s.enlist(uint32(i), index.Hash(h.name()))
 		}
 	}
 }

@@ -151,8 +151,9 @@ func decodeStrict(file []byte, doc any) (lines []int, err error) {
 
 // Knows implements Mapper.
 func (t *Table) Knows(metric []byte) bool {
-	for i := range t.rows[string(metric)] {
-		if t.rows[string(metric)][i].Role.value != roleIgnore {
+	rows := t.rows[string(metric)]
+	for i := range rows {
+		if rows[i].Role.value != roleIgnore {
 			return true
 		}
 	}
@@ -174,6 +175,12 @@ func (t *Table) apply(r *row, labels []power.Label) (m Mapping, ok bool) {
 	if r.Role.value == roleIgnore {
 		return Mapping{}, false
 	}
+	component := r.Component.value
+	if r.ComponentLabel != "" && r.Role.value != RoleFact { // first: it rules out half of Kepler's zones
+		if component, ok = t.books[t.config.Book][labelValue(labels, r.ComponentLabel)]; !ok {
+			return Mapping{}, false
+		}
+	}
 	m = Mapping{Role: r.Role.value, Generation: r.Generation, Replica: firstLabel(labels, t.config.ReplicaLabels)}
 	m.Holder.Cluster = labelValue(labels, t.config.ClusterLabel)
 	if m.Unnamed = m.Holder.Cluster == ""; m.Unnamed {
@@ -184,12 +191,7 @@ func (t *Table) apply(r *row, labels []power.Label) (m Mapping, ok bool) {
 		return m, true
 	}
 
-	m.Component = r.Component.value
-	if r.ComponentLabel != "" {
-		if m.Component, ok = t.books[t.config.Book][labelValue(labels, r.ComponentLabel)]; !ok {
-			return Mapping{}, false
-		}
-	}
+	m.Component = component
 	m.Measure = r.Measure.value
 	m.MicrojoulesPerUnit = r.Unit.value
 	m.Terminated = r.StateLabel != "" && labelValue(labels, r.StateLabel) == "terminated"
