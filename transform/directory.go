@@ -34,6 +34,11 @@ type Directory struct {
 	asked   audience       // who else must be described anew when a subject changes
 	sweptMs int64
 	refused uint64
+
+	// Room that is used again; good until it is used next.
+	same    []*pod
+	numbers []uint32
+	heard   []uint32
 }
 
 // A subject is something facts tell about: the kind says how it is named.
@@ -134,13 +139,14 @@ func (d *Directory) learn(f power.Fact, arrivalMs int64) []*holder {
 		d.sweptMs = arrivalMs
 		d.forget(arrivalMs)
 	}
-	var numbers []uint32
+	numbers := d.numbers[:0]
 	for _, s := range d.take(f, arrivalMs) {
 		numbers = d.asked.of(s, numbers)
 		if s.kind == byContainer {
 			d.container(s, func(number uint32) { numbers = append(numbers, number) })
 		}
 	}
+	d.numbers = numbers
 	if len(numbers) == 0 {
 		return nil
 	}
@@ -181,14 +187,16 @@ func (d *Directory) describe(x *holder, arrivalMs int64) (news bool) {
 			d.ids.Add(index.Hash(containerSubject(&x.info.HolderKey)), x.number-1)
 		}
 	}
-	v := view{directory: d, ms: arrivalMs}
+	v := view{directory: d, ms: arrivalMs, subjects: d.heard[:0]}
 	h := v.describe(x.info.HolderKey, x.attrs.unpack())
 	d.subscribe(x, v.subjects)
+	d.heard = v.subjects
 	switch {
 	case !x.told: // nobody has the one there is
 		*x.info, x.told = h, true
 	case *x.info != h:
-		x.info = &h
+		news := h // a copy, so that those who learn nothing leave no garbage
+		x.info = &news
 	default:
 		return false
 	}
@@ -256,8 +264,11 @@ func (d *Directory) addPod(p *pod) {
 	d.names.Add(index.Hash(p.nameSubject()), p.number)
 }
 
-// named appends the pods of a name to dst, newest first.
-func (d *Directory) named(name subject, dst []*pod) []*pod {
+// named returns the pods of a name, newest first. The list is good until named is
+// called again: a StatefulSet's pods have their names again and again, and each of
+// them asks.
+func (d *Directory) named(name subject) []*pod {
+	dst := d.same[:0]
 	d.names.Find(index.Hash(name), func(i uint32) bool {
 		if p := d.pods.list[i]; p.nameSubject() == name {
 			dst = append(dst, p)
@@ -267,6 +278,7 @@ func (d *Directory) named(name subject, dst []*pod) []*pod {
 	slices.SortFunc(dst, func(a, b *pod) int {
 		return cmp.Or(cmp.Compare(b.firstMs, a.firstMs), strings.Compare(b.uid, a.uid))
 	})
+	d.same = dst
 	return dst
 }
 

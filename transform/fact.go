@@ -60,7 +60,7 @@ func (d *Directory) take(f power.Fact, ms int64) []subject {
 	uid, name := l.get("pod_id", "uid"), l.get("pod_name", "pod")
 	if uid == "" && namespace != "" && name != "" {
 		// Some versions of kube-state-metrics leave the UID out of some metrics.
-		if known := d.named(subject{byName, f.Cluster, namespace, name}, nil); len(known) > 0 {
+		if known := d.named(subject{byName, f.Cluster, namespace, name}); len(known) > 0 {
 			uid = known[0].uid
 		} else {
 			uid = namespace + "/" + name

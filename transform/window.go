@@ -174,11 +174,12 @@ func (n *node) window(startMs int64) *window {
 		return n.windows[i]
 	}
 	w := &window{startMs: startMs, node: n}
-	size := 0
-	if i > 0 { // most of its holders will be back
+	size := int(n.seats) - len(n.freeSeats) // all are here before their second samples
+	if i > 0 {                              // most of its holders will be back
 		size = len(n.windows[i-1].rows)
+		size += size / 16
 	}
-	w.rows = make([]row, 0, size+size/16)
+	w.rows = make([]row, 0, size)
 	n.windows = slices.Insert(n.windows, i, w)
 	return w
 }

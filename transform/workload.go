@@ -117,8 +117,7 @@ func (v *view) pod(cluster, uid, namespace, name string) pod {
 		found.name = ""
 		return found
 	}
-	var room [4]*pod
-	list := v.directory.named(v.note(found.nameSubject()), room[:0])
+	list := v.directory.named(v.note(found.nameSubject()))
 	for _, p := range list {
 		p.seenMs = max(p.seenMs, v.ms)
 		if found.uid == "" {
@@ -174,6 +173,9 @@ func (s *Subject) describe(p *pod) {
 }
 
 func labelMap(list []power.Label) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
 	m := make(map[string]string, len(list))
 	for _, l := range list {
 		m[l.Name] = l.Value
