@@ -113,7 +113,7 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	}()
 	ctx := context.Background()
 	s.db, err = sql.Open("sqlite", dsn(path, "rwc",
-		"page_size(16384)", "synchronous(FULL)", "cache_size(-65536)",
+		"page_size(16384)", "synchronous(FULL)", "cache_size(-16384)",
 		"wal_autocheckpoint(2000)", "journal_size_limit(67108864)", "temp_store(MEMORY)"))
 	if err != nil {
 		return nil, err
