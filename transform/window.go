@@ -174,12 +174,11 @@ func (n *node) window(startMs int64) *window {
 		return n.windows[i]
 	}
 	w := &window{startMs: startMs, node: n}
-	size := int(n.seats) - len(n.freeSeats) // all are here before their second samples
-	if i > 0 {                              // most of its holders will be back
+	size := 0
+	if i > 0 { // most of its holders will be back
 		size = len(n.windows[i-1].rows)
-		size += size / 16
 	}
-	w.rows = make([]row, 0, size)
+	w.rows = make([]row, 0, size+size/16)
 	n.windows = slices.Insert(n.windows, i, w)
 	return w
 }
@@ -252,6 +251,10 @@ func (w *window) row(h *holder) *row {
 		seats := make([]int32, max(int(w.node.seats), len(w.rowOf)*5/4))
 		copy(seats, w.rowOf)
 		w.rowOf = seats
+	}
+	if n := len(w.rows); n == cap(w.rows) {
+		// Doubling would leave half of it empty, in every open window of a node.
+		w.rows = append(make([]row, 0, n+n/4+16), w.rows...)
 	}
 	w.rows = append(w.rows, row{holder: h})
 	w.rowOf[h.seat] = int32(len(w.rows))
