@@ -78,6 +78,19 @@ type lifetime struct{ first, last int64 } // Unix seconds
 // A span is a stretch of time in Unix seconds, half open.
 type span struct{ from, to int64 }
 
+// How many pages of 16 KiB a connection keeps; each takes some 20 KiB outside the Go
+// heap, where no limit of it counts them. One that is not kept is nearly always in the
+// operating system's cache and costs a copy.
+const (
+	writerPages = 1024
+	readerPages = 512
+)
+
+// cacheSize counts pages. SQLite takes what is said in KiB for pages of 4 KiB: it
+// works out how many there are before it knows how large those of the file are, and
+// would keep four times as much.
+func cacheSize(pages int) string { return fmt.Sprintf("cache_size(%d)", pages) }
+
 // Open opens the database file at path, makes it if there is none, and brings
 // it to the newest schema. It starts nothing. Errors name the path; those of a
 // file that is not ours, damaged or newer leave it untouched.
@@ -113,7 +126,7 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	}()
 	ctx := context.Background()
 	s.db, err = sql.Open("sqlite", dsn(path, "rwc",
-		"page_size(16384)", "synchronous(FULL)", "cache_size(-16384)",
+		"page_size(16384)", "synchronous(FULL)", cacheSize(writerPages),
 		"wal_autocheckpoint(2000)", "journal_size_limit(67108864)", "temp_store(MEMORY)"))
 	if err != nil {
 		return nil, err
@@ -133,7 +146,7 @@ func open(path string, cfg Config, logger *slog.Logger, reg prometheus.Registere
 	if err = migrate(ctx, conn, path, ms); err != nil {
 		return nil, err
 	}
-	s.readers, err = sql.Open("sqlite", dsn(path, "ro", "query_only(1)", "cache_size(-32768)"))
+	s.readers, err = sql.Open("sqlite", dsn(path, "ro", "query_only(1)", cacheSize(readerPages)))
 	if err != nil {
 		return nil, err
 	}
