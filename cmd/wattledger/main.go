@@ -155,6 +155,7 @@ func serveCommand(ctx context.Context, name string, args []string, stderr io.Wri
 		return err
 	}
 	logger := newLogger(cfg.Log, stderr)
+	tuneCollector()
 	if name == "demo" {
 		return demo(ctx, cfg, logger)
 	}

@@ -70,7 +70,7 @@ func need(ts *testscript.TestScript, neg bool, ok bool, usage string) {
 
 func start(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, *processOf(ts) == nil, "start [flag...], once at a time")
-	p, err := startProcess(ts.Getenv("WORK"), []string{"TMPDIR=" + ts.Getenv("WORK")}, append([]string{"serve", "--web.listen-address=127.0.0.1:0"}, args...)...)
+	p, err := startProcess(ts.Getenv("WORK"), []string{"TMPDIR=" + ts.Getenv("WORK"), "GOGC=" + ts.Getenv("GOGC")}, append([]string{"serve", "--web.listen-address=127.0.0.1:0"}, args...)...)
 	ts.Check(err)
 	*processOf(ts) = p
 	ts.Defer(p.kill)
