@@ -125,7 +125,11 @@ func (p benchPlan) node(index int, start time.Time, pending [][]remotewrite.Samp
 	name := fmt.Sprintf("node-%05d", index)
 	config.Nodes[0].Name = name
 	for i := range config.Workloads {
-		config.Workloads[i].Nodes = []string{name}
+		w := &config.Workloads[i]
+		w.Nodes = []string{name}
+		if w.Kind == "StatefulSet" { // whose pods have the same name on no two nodes
+			w.Name = fmt.Sprintf("%s-%05d", w.Name, index)
+		}
 	}
 	c, err := cluster.New(config)
 	if err != nil {

@@ -314,3 +314,43 @@ func TestBenchValues(t *testing.T) {
 		t.Errorf("%d rises, %d falls", rises, falls)
 	}
 }
+
+// In a cluster the name of a pod is that of one pod.
+func TestBenchPodNames(t *testing.T) {
+	plan := benchPlan{series: 8000, batch: 1000, rounds: 2, interval: 15 * time.Second, all: true}
+	plan.format.Version, plan.format.Encoding = 1, "snappy"
+	load, err := plan.prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	uids := map[string]string{}
+	nodes := map[string]bool{}
+	for _, r := range load.rounds[0] {
+		raw, err := snappy.Decode(nil, r.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var req prompb.WriteRequest
+		if err := proto.Unmarshal(raw, &req); err != nil {
+			t.Fatal(err)
+		}
+		for _, ts := range req.Timeseries {
+			labels := map[string]string{}
+			for _, l := range ts.Labels {
+				labels[l.Name] = l.Value
+			}
+			if labels["pod_id"] == "" || labels["pod_name"] == "" {
+				continue
+			}
+			nodes[labels["node_name"]] = true
+			name := labels["pod_namespace"] + "/" + labels["pod_name"]
+			if was, known := uids[name]; known && was != labels["pod_id"] {
+				t.Fatalf("pod %s is both %s and %s", name, was, labels["pod_id"])
+			}
+			uids[name] = labels["pod_id"]
+		}
+	}
+	if len(uids) < 100 || len(nodes) < 2 {
+		t.Fatalf("%d pods on %d nodes are too few to tell", len(uids), len(nodes))
+	}
+}
