@@ -32,6 +32,9 @@ type Batch struct {
 	Holders []*power.Holder
 	Charges []power.Charge
 	Nodes   []power.NodeWindow
+	// More says that other batches of the same flush follow. Until the last has
+	// come, questions may be answered from before the first.
+	More bool
 }
 
 // An Appender makes batches durable. Append returns nil only when the batch

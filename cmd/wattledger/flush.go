@@ -121,7 +121,7 @@ func (f *flusher) flush(ctx context.Context) error {
 		if !last && len(b.Charges) < pieceCharges {
 			continue
 		}
-		if last {
+		if b.More = !last; last {
 			b.Position = position
 		}
 		f.pending = b

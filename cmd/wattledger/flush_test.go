@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type interrupted struct {
 	giveUp func()
 	at     int // which one, the first being 1
 	asked  int
+	more   []bool // of what was taken: is it not the last of its flush
 }
 
 func (i *interrupted) Append(ctx context.Context, b store.Batch) error {
@@ -35,6 +37,7 @@ func (i *interrupted) Append(ctx context.Context, b store.Batch) error {
 		i.giveUp()
 		return ctx.Err()
 	}
+	i.more = append(i.more, b.More)
 	return i.Appender.Append(ctx, b)
 }
 
@@ -165,6 +168,9 @@ func TestStopBetweenPieces(t *testing.T) {
 			t.Errorf("the books are at %d, the flusher at %d, snapshots %v; want %d", at, f.flushed.Load(), kept, want.position)
 		}
 		ctx = t.Context()
+	}
+	if more := f.books.(*interrupted).more; !slices.Equal(more, []bool{true, true, false}) {
+		t.Errorf("more was to come after each piece: %v", more)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -64,6 +65,9 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 		}
 		rows := make([]row, 0, len(b.Charges))
 		for i := range b.Charges {
+			if i%64 == 0 {
+				runtime.Gosched() // to questions, which have less to do
+			}
 			c := &b.Charges[i]
 			h := c.Holder
 			if len(newest) > 0 {
@@ -94,7 +98,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			}
 			nodes = append(nodes, windowRow(n, id))
 		}
-		committed, err := s.put(ctx, st, rows, nodes)
+		committed, err := s.put(ctx, st, rows, nodes, b.More)
 		if err != nil {
 			return nil, err
 		}
@@ -112,8 +116,9 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 }
 
 // put writes rows in the running transaction, wherever they now have to go, and
-// returns what is to be done once that is durable.
-func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow) (committed func(), err error) {
+// returns what is to be done once that is durable. With more to come, readers may
+// go on seeing the recent rows of before.
+func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow, more bool) (committed func(), err error) {
 	// In key order the upserts append to one place of the tree.
 	inOrder := func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) }
 	if !slices.IsSortedFunc(rows, inOrder) {
@@ -168,10 +173,33 @@ func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow)
 		}
 	}
 	c := change{
-		rows: rows, hot: hot, nodes: nodes, hotNodes: hotNodes,
-		replaced: replaced, moved: st.moved(), earlier: earlier, stale: stale,
+		rows: rows, hot: hot, hotNodes: hotNodes,
+		replaced: replaced, moved: st.moved(), earlier: earlier,
 	}
-	return func() { s.committed(st, c) }, nil
+	s.next.dims = st.extended()
+	s.next.stale = append(slices.Clip(s.next.stale), stale...)
+	if len(nodes) > 0 {
+		s.next.generations = append(slices.Clone(s.next.generations), make([]nodeState, len(s.next.dims.nodes)-len(s.next.generations))...)
+		for i := range nodes {
+			noteNode(s.next.generations, &nodes[i])
+		}
+	}
+	apart := s.next.recent.apart(&c) && len(late) == 0
+	if !apart {
+		s.show(s.recent.after(c, &s.next.horizons, s.closable(s.next.newest), false))
+	}
+	return func() {
+		st.apply(s.next.dims)
+		s.committed(c)
+		if !apart {
+			s.recent = s.next.recent
+			return
+		}
+		s.recent = s.recent.after(c, &s.next.horizons, s.closable(s.next.newest), true)
+		if !more {
+			s.show(s.recent)
+		}
+	}, nil
 }
 
 // check refuses what rows cannot hold, before anything is written.
@@ -258,6 +286,7 @@ func (s *Store) upsert(ctx context.Context, rows []row) error {
 			return err
 		}
 		rows = rows[n:]
+		runtime.Gosched()
 	}
 	return nil
 }
@@ -324,17 +353,15 @@ type change struct {
 	rows     []row         // by start and holder
 	hot      []row         // those of open hours
 	replaced []replacement // those of open hours that recent has let go of
-	nodes    []nodeRow
 	hotNodes []nodeRow
 	moved    []int32         // holders that are in another space now
 	earlier  map[int32]int64 // first rows that were not known to be the first
-	stale    []span          // hours whose sums by space no longer hold
 }
 
 // replacements returns what the rows of open hours that recent has let go of
 // are about to replace.
 func (s *Store) replacements(ctx context.Context, hot []row) (list []replacement, err error) {
-	m := &s.at().recent
+	m := &s.recent
 	for i := range hot {
 		if hot[i].start >= m.from {
 			break
@@ -356,19 +383,9 @@ func (s *Store) replacements(ctx context.Context, hot []row) (list []replacement
 	return list, nil
 }
 
-// committed brings what is in memory up to an append that is durable.
-func (s *Store) committed(st *stage, c change) {
-	st.apply()
-	s.next.dims = s.interns.dims
-	s.next.recent = s.next.recent.after(c, &s.next.horizons, s.closable(s.next.newest))
-	s.next.stale = append(slices.Clip(s.next.stale), c.stale...)
-	s.next.power = new(powerViews)
-	if len(c.nodes) > 0 {
-		s.next.generations = append(slices.Clone(s.next.generations), make([]nodeState, len(s.next.dims.nodes)-len(s.next.generations))...)
-		for i := range c.nodes {
-			noteNode(s.next.generations, &c.nodes[i])
-		}
-	}
+// committed tells a running seal and the lives of holders of an append that is
+// durable.
+func (s *Store) committed(c change) {
 	if s.sealing != nil {
 		for i := range c.hot {
 			s.sealing.touch(c.hot[i].start, c.hot[i].holder)

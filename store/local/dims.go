@@ -372,32 +372,42 @@ func (st *stage) moved() (ids []int32) {
 	return ids
 }
 
-// apply makes the stage part of interns, after its transaction has committed.
-func (st *stage) apply() {
-	in := st.in
+// extended returns dims as they are once the stage's transaction has committed.
+func (st *stage) extended() dims {
+	d := st.in.dims
 	for n, id := range st.nodes {
-		in.nodeIDs[n] = id
-		in.nodes = put(in.nodes, id, n)
+		d.nodes = put(d.nodes, id, n)
 	}
 	for s, id := range st.spaces {
-		in.spaceIDs[s] = id
-		in.spaces = put(in.spaces, id, s)
+		d.spaces = put(d.spaces, id, s)
 	}
 	for p, id := range st.prices {
-		in.priceIDs[p] = id
-		in.prices = put(in.prices, id, p)
+		d.prices = put(d.prices, id, p)
 	}
-	in.holderSeq = st.holderSeq
-	maps.Copy(in.workloadIDs, st.workloads)
 	if len(st.old) > 0 {
-		in.holders = slices.Clone(in.holders)
+		d.holders = slices.Clone(d.holders)
 	}
+	for _, h := range st.holders {
+		d.holders = put(d.holders, h.id, h)
+	}
+	return d
+}
+
+// apply makes the stage, and the dims that it extended, part of interns after its
+// transaction has committed.
+func (st *stage) apply(extended dims) {
+	in := st.in
+	maps.Copy(in.nodeIDs, st.nodes)
+	maps.Copy(in.spaceIDs, st.spaces)
+	maps.Copy(in.priceIDs, st.prices)
+	maps.Copy(in.workloadIDs, st.workloads)
+	in.holderSeq = st.holderSeq
 	for k, h := range st.holders {
 		if in.dims.holder(h.id) == nil {
 			in.byKey.Add(index.Hash(k), uint32(h.id))
 		}
-		in.holders = put(in.holders, h.id, h)
 	}
+	in.dims = extended
 	maps.Copy(in.byPointer, st.pointers)
 	// A caller that makes a new pointer for every charge must not fill the memory.
 	if len(in.byPointer) > 2*len(in.holders)+64 {

@@ -67,15 +67,17 @@ func (s *Store) forgetHolders(ctx context.Context, before int64) error {
 				return nil, err
 			}
 		}
+		s.next.holders = slices.Clone(s.next.holders)
+		for _, id := range gone {
+			s.next.holders[id] = nil
+		}
 		return func() {
 			in := s.interns
-			in.holders = slices.Clone(in.holders)
 			for _, id := range gone {
 				in.byKey.Remove(index.Hash(in.holders[id].HolderKey), uint32(id))
-				in.holders[id] = nil
 			}
 			clear(in.byPointer) // the pointers of those that are gone must not be known
-			s.next.dims = in.dims
+			in.dims = s.next.dims
 		}, nil
 	})
 }

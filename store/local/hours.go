@@ -71,6 +71,32 @@ func (h *openHour) read(ctx context.Context, sn *snapshot) ([]sums, error) {
 	return list, nil
 }
 
+// readOpenHours reads the sums that are not known after a start, so that no
+// question has to.
+func (s *Store) readOpenHours(ctx context.Context) error {
+	for _, at := range s.at().recent.hours {
+		// Rows that recent lets go of meanwhile make it in vain, and come once a minute.
+		for range 3 {
+			known := true
+			err := s.read(ctx, func(sn *snapshot) error {
+				h := sn.recent.hour(at.hour)
+				if known = h == nil || h.older.list.Load() != nil; known {
+					return nil
+				}
+				_, err := h.read(ctx, sn)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if known {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // addRecent returns list, sorted by holder, with the rows of one start.
 func addRecent(list []sums, st *recentRows) []sums {
 	all := make([]sums, 0, max(len(list), len(st.rows)))
@@ -100,12 +126,18 @@ type replacement struct {
 // that should have been sealed long ago, which may be any number.
 func openFrom(at *horizons, closable int64) int64 { return max(at.sealedBefore, closable-hourSeconds) }
 
-// after returns m as it is after a commit.
-func (m *recent) after(c change, at *horizons, closable int64) recent {
-	next := recent{seconds: m.seconds, from: max(m.from, at.newest-m.seconds), starts: m.with(c.rows)}
+// apart reports whether m remains true beside a file that has the change: nothing
+// of it is where the file is asked beside m, or moves what m has added up.
+func (m *recent) apart(c *change) bool {
+	return len(c.replaced) == 0 && len(c.moved) == 0 && (len(c.rows) == 0 || c.rows[0].start >= m.from)
+}
+
+// after returns m as it is after a commit, as a draft or for readers.
+func (m *recent) after(c change, at *horizons, closable int64, draft bool) recent {
+	next := recent{seconds: m.seconds, from: max(m.from, at.newest-m.seconds), starts: m.with(c.rows, draft)}
 	for i, st := range next.starts {
 		if slices.ContainsFunc(c.moved, func(id int32) bool { return st.row(id) != nil }) {
-			next.starts[i] = &recentRows{start: st.start, rows: st.rows}
+			next.starts[i] = &recentRows{start: st.start, rows: st.rows, draft: st.draft}
 		}
 	}
 	all := next

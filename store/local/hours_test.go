@@ -181,10 +181,36 @@ func testOpenHours(t *testing.T, r *rand.Rand, rounds int) {
 				b.Charges = append(b.Charges, charge(c.Holder, late, c.Revision))
 			}
 		}
-		if err := s.Append(t.Context(), b); err != nil {
-			t.Fatal(err)
+		// In pieces, between which what is seen is what was there after one of them
+		// or before the first.
+		q := store.Query{StepMs: hourMs, GroupBy: []store.Dimension{store.Cluster, store.Namespace, store.WorkloadType}, ToMs: newest - newest%hourMs + hourMs}
+		var possible [][]string
+		inPieces := r.IntN(3) == 0
+		if inPieces {
+			possible = append(possible, plain.sum(q))
 		}
-		plain.append(b)
+		for {
+			piece, n := b, len(b.Charges)
+			if inPieces {
+				n = (n + r.IntN(n+1)) / 2
+			}
+			piece.Charges, b.Charges, b.Holders = b.Charges[:n], b.Charges[n:], nil
+			if piece.More = len(b.Charges) > 0; piece.More {
+				piece.Position = 0
+			}
+			if err := s.Append(t.Context(), piece); err != nil {
+				t.Fatal(err)
+			}
+			plain.append(piece)
+			if !piece.More {
+				break
+			}
+			possible = append(possible, plain.sum(q))
+			got := sumLines(t, s, q)
+			if !slices.ContainsFunc(possible, func(want []string) bool { return slices.Equal(got, want) }) {
+				t.Fatalf("round %d, newest %d, between pieces: got %q\nwant one of %q", round, newest, got, possible)
+			}
+		}
 		if r.IntN(20) == 0 {
 			if err := s.Maintain(t.Context()); err != nil {
 				t.Fatal(err)

@@ -48,8 +48,12 @@ type Store struct {
 	next    memory    // guarded by writing: as of the running transaction
 	sealing *sealPass // guarded by writing: what Append must tell a running seal
 
+	recent recent // guarded by writing: as of the newest commit; readers' may be of the flush before
+
 	memory atomic.Pointer[memory] // as of the newest commit
-	mu     sync.RWMutex           // held by a writer while it commits and publishes memory
+	coming atomic.Pointer[memory] // as of the commit that is under way, or was last
+
+	openHoursAsked atomic.Int64 // Unix seconds: when a question was last about sums of open hours by space
 
 	lives sync.RWMutex
 	last  []lifetime // guarded by lives, and only changed with writing: first and last row by holder id
@@ -224,6 +228,7 @@ func (s *Store) load(ctx context.Context) error {
 	if m.recent, err = s.loadRecent(ctx, &m.horizons); err != nil {
 		return err
 	}
+	s.recent = m.recent
 	m.generations = make([]nodeState, len(m.dims.nodes))
 	err = scanNodes(ctx, s.w, m.newest-hourSeconds, m.newest+1, func(r *nodeRow) error {
 		noteNode(m.generations, r)
@@ -321,8 +326,10 @@ type querier interface {
 }
 
 // write runs f in a write transaction and, once that is durable, what f
-// returned, before any reader sees the commit. A caller may give up waiting
-// for its turn, but not in the middle.
+// returned; without that, memory has changed in its horizons at most. Readers see
+// the commit with what f made of s.next as soon as the file has it, and do not
+// wait for what it takes to get there. A caller may give up waiting for its turn,
+// but not in the middle.
 func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committed func(), err error)) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -342,13 +349,14 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committe
 		err = s.writeHorizons(ctx)
 	}
 	if err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		coming := s.next
+		s.coming.Store(&coming)
 		if _, err = s.w.ExecContext(ctx, "COMMIT"); err == nil {
 			if committed != nil {
 				committed()
 			}
-			s.publish()
+			now := s.next
+			s.memory.Store(&now)
 			return nil
 		}
 	}
@@ -386,6 +394,9 @@ func (s *Store) Close() error {
 // Run seals hours as they close, mends sums, and removes what is too old,
 // until ctx ends. It returns when all of that has stopped.
 func (s *Store) Run(ctx context.Context) error {
+	if err := s.readOpenHours(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("sums of open hours not read; the first question about them will", "err", err)
+	}
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {

@@ -3,6 +3,9 @@ package local
 import (
 	"context"
 	"database/sql"
+	"runtime"
+	"sync/atomic"
+	"time"
 )
 
 // memory is what the store keeps beside the file, as of one commit. It never
@@ -17,11 +20,26 @@ type memory struct {
 	power       *powerViews // made of recent and dims
 }
 
-// publish shows readers what the running transaction, now durable, has changed;
-// s.mu is held.
-func (s *Store) publish() {
-	m := s.next
-	s.memory.Store(&m)
+// show makes rows those that readers will see, and what questions lately asked of
+// them with it: the first one after a flush must not pay for the others. s.next is
+// about to be memory.
+func (s *Store) show(rows recent) {
+	for _, st := range rows.starts {
+		if st.draft {
+			st.draft = false
+		}
+	}
+	s.next.recent = rows
+	s.next.power = s.next.power.next(&s.next)
+	if time.Since(time.Unix(s.openHoursAsked.Load(), 0)) > askedLately {
+		return
+	}
+	for _, h := range rows.hours {
+		if older := h.older.list.Load(); older != nil {
+			h.inSpaces(&s.next.dims, *older)
+			runtime.Gosched()
+		}
+	}
 }
 
 // A snapshot is the books as of one commit, file and memory.
@@ -38,12 +56,8 @@ func (s *Store) read(ctx context.Context, f func(sn *snapshot) error) error {
 	}
 	defer conn.Close()
 	sn, err := s.snapshot(ctx, conn)
-	if sn == nil && err == nil {
-		// A commit was in the file and not in memory yet, or is by now. With the
-		// lock there is none under way.
-		s.mu.RLock()
+	for sn == nil && err == nil { // a commit later
 		sn, err = s.snapshot(ctx, conn)
-		s.mu.RUnlock()
 	}
 	if err != nil {
 		return classify(err)
@@ -52,8 +66,8 @@ func (s *Store) read(ctx context.Context, f func(sn *snapshot) error) error {
 	return classify(f(sn))
 }
 
-// snapshot begins a transaction. It returns nil if the file is at a commit that
-// memory is not at.
+// snapshot begins a transaction. It returns nil if there have been commits since
+// the one that it sees of the file, so that memory is not at it any more.
 func (s *Store) snapshot(ctx context.Context, conn *sql.Conn) (*snapshot, error) {
 	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -65,8 +79,11 @@ func (s *Store) snapshot(ctx context.Context, conn *sql.Conn) (*snapshot, error)
 		tx.Rollback()
 		return nil, err
 	}
-	if m := s.memory.Load(); m.commit == commit {
-		return &snapshot{tx, m}, nil
+	// The newer one last: meanwhile it may become the other.
+	for _, at := range []*atomic.Pointer[memory]{&s.memory, &s.coming} {
+		if m := at.Load(); m != nil && m.commit == commit {
+			return &snapshot{tx, m}, nil
+		}
 	}
 	return nil, tx.Rollback()
 }

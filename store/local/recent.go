@@ -10,8 +10,8 @@ import (
 
 // recent mirrors the newest rows, so that what is asked most is answered without
 // reading a file, and adds up the open hours behind them. It holds absolute
-// rows, as the file does, and is read again from it on start. What it holds is
-// shared between commits and never changes.
+// rows, as the file does, and is read again from it on start. What readers have of
+// it is shared between commits and never changes.
 type recent struct {
 	seconds int64
 	from    int64         // rows that start before are not held
@@ -24,6 +24,7 @@ type recentRows struct {
 	start  int64
 	rows   []recentRow
 	spaces spaceSums
+	draft  bool // of the writer alone: no reader has it yet
 }
 
 type recentRow struct {
@@ -56,8 +57,9 @@ func (m *recent) between(from, to int64) []*recentRows {
 }
 
 // with returns the starts after rows, sorted by start and holder, were written.
-// Rows that are held give way to those that are not older.
-func (m *recent) with(rows []row) []*recentRows {
+// Rows that are held give way to those that are not older. Drafts are changed in
+// place if the result is to be one.
+func (m *recent) with(rows []row, draft bool) []*recentRows {
 	starts := slices.Clone(m.starts)
 	for len(rows) > 0 {
 		start, n := rows[0].start, 1
@@ -69,7 +71,11 @@ func (m *recent) with(rows []row) []*recentRows {
 			if !held {
 				starts = slices.Insert(starts, i, &recentRows{})
 			}
-			starts[i] = &recentRows{start: start, rows: mergeRecent(starts[i].rows, rows[:n])}
+			if st := starts[i]; draft && st.draft {
+				st.merge(rows[:n])
+			} else {
+				starts[i] = &recentRows{start: start, rows: mergeRecent(st.rows, rows[:n]), draft: draft}
+			}
 		}
 		rows = rows[n:]
 	}
@@ -98,6 +104,36 @@ func mergeRecent(have []recentRow, rows []row) []recentRow {
 	return append(all, have...)
 }
 
+// merge changes a draft, so that the pieces of a flush do not copy it each.
+func (st *recentRows) merge(rows []row) {
+	have, at := st.rows, 0
+	var fresh []row
+	for i := range rows {
+		r := &rows[i]
+		for at < len(have) && have[at].holder < r.holder {
+			at++
+		}
+		switch {
+		case at == len(have) || have[at].holder != r.holder:
+			fresh = append(fresh, *r)
+		case have[at].revision <= r.revision:
+			have[at] = recentRow{r.energy, r.idle, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+		}
+	}
+	// From the end, where there is room.
+	add := mergeRecent(nil, fresh)
+	st.rows = append(have, add...)
+	for to := len(st.rows) - 1; len(add) > 0 && len(have) > 0; to-- {
+		from := &have
+		if have[len(have)-1].holder < add[len(add)-1].holder {
+			from = &add
+		}
+		st.rows[to] = (*from)[len(*from)-1]
+		*from = (*from)[:len(*from)-1]
+	}
+	copy(st.rows, add)
+}
+
 // row returns the row of a holder, nil if there is none.
 func (st *recentRows) row(holder int32) *recentRow {
 	i, ok := slices.BinarySearchFunc(st.rows, holder, func(w recentRow, id int32) int { return int(w.holder - id) })
@@ -119,7 +155,7 @@ func (s *Store) loadRecent(ctx context.Context, at *horizons) (recent, error) {
 		m.hours = append(m.hours, &openHour{hour: hour, older: older})
 	}
 	err := eachStart(ctx, s.w, m.from, at.newest+1, func(st *recentRows) { m.starts = append(m.starts, st) })
-	return m.after(change{}, at, s.closable(at.newest)), err
+	return m.after(change{}, at, s.closable(at.newest), false), err
 }
 
 // eachStart calls f for the rows of each start in [from, to), oldest first.

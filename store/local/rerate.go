@@ -174,7 +174,7 @@ func (r *rerating) rateRows(ctx context.Context, part span) error {
 					}
 				}
 				r.rows += len(changed)
-				return r.s.put(ctx, st, changed, nil)
+				return r.s.put(ctx, st, changed, nil, false)
 			})
 		}
 		if err != nil {
@@ -267,7 +267,8 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 			return nil, err
 		}
 		r.rows += changed
-		return func() { s.committed(st, change{stale: []span{stale}}) }, nil
+		s.next.dims, s.next.stale = st.extended(), append(slices.Clip(s.next.stale), stale)
+		return func() { st.apply(s.next.dims) }, nil
 	})
 }
 

@@ -392,7 +392,8 @@ func (s *Store) mend(ctx context.Context) error {
 				}
 				list = append(list, rest)
 			}
-			return func() { s.next.stale = list }, nil
+			s.next.stale = list
+			return func() {}, nil
 		})
 		if err != nil || done {
 			return err

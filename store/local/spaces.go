@@ -1,7 +1,6 @@
 package local
 
 import (
-	"context"
 	"math/bits"
 	"sync"
 )
@@ -72,18 +71,14 @@ func (o *olderSums) inSpaces(d *dims, list []sums) *spaceSums {
 }
 
 // inSpaces returns the sums of the whole hour, with the number of holders in
-// each space's first entry.
-func (h *openHour) inSpaces(ctx context.Context, sn *snapshot) ([]sums, error) {
-	older, err := h.read(ctx, sn)
-	if err != nil {
-		return nil, err
-	}
+// each space's first entry. older are those of its older rows, by holder.
+func (h *openHour) inSpaces(d *dims, older []sums) []sums {
 	h.spaces.once.Do(func() {
-		parts := []*spaceSums{h.older.inSpaces(&sn.dims, older)}
+		parts := []*spaceSums{h.older.inSpaces(d, older)}
 		for _, st := range h.recent {
-			parts = append(parts, st.inSpaces(&sn.dims))
+			parts = append(parts, st.inSpaces(d))
 		}
-		a := newSpaceAdder(&sn.dims)
+		a := newSpaceAdder(d)
 		for _, p := range parts {
 			for i := range p.list {
 				a.addSpace(&p.list[i])
@@ -95,10 +90,10 @@ func (h *openHour) inSpaces(ctx context.Context, sn *snapshot) ([]sums, error) {
 		for i, set := range a.holders {
 			for ; set != 0; set &= set - 1 {
 				id := i*64 + bits.TrailingZeros64(set)
-				a.list[a.at[sn.holders[id].space]-1].holders++
+				a.list[a.at[d.holders[id].space]-1].holders++
 			}
 		}
 		h.spaces.list = a.list
 	})
-	return h.spaces.list, nil
+	return h.spaces.list
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/wattledger/wattledger/store"
 )
@@ -294,16 +295,13 @@ func (r *reading) readSealed(ctx context.Context, at span) error {
 // readOpenHour reads the sums of an open hour.
 func (r *reading) readOpenHour(ctx context.Context, hour int64) error {
 	h := r.sn.recent.hour(hour)
-	if r.spaces {
-		list, err := h.inSpaces(ctx, r.sn)
-		if err != nil {
-			return err
-		}
-		return r.each(list, hour*1000, r.g.addSpace)
-	}
 	older, err := h.read(ctx, r.sn)
 	if err != nil {
 		return err
+	}
+	if r.spaces {
+		r.s.openHoursAsked.Store(time.Now().Unix())
+		return r.each(h.inSpaces(&r.sn.dims, older), hour*1000, r.g.addSpace)
 	}
 	if !r.few {
 		if err := r.each(older, hour*1000, r.g.add); err != nil {

@@ -2,8 +2,10 @@ package local
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -33,19 +35,25 @@ func (u *use) add(energy *[power.NumComponents]int64, seenMs int32, lastMs int64
 	return nil
 }
 
-// powerViews are what questions of current power have been answered from since
-// the newest commit: they ask for the same few stretches again and again.
+// powerViews are what questions of current power are answered from: they ask for
+// the same few stretches again and again.
 type powerViews struct {
 	mu    sync.Mutex
-	views []powerView // guarded by mu
+	views []powerView // guarded by mu; the one asked of last at the end
 }
 
 // maxPowerViews bounds what questions about different stretches make it hold.
 const maxPowerViews = 2
 
+// askedLately is how long after a question what it was answered from is made anew
+// for the next one.
+const askedLately = time.Minute
+
 type powerView struct {
-	starts []*recentRows
-	uses   []use
+	starts   []*recentRows
+	uses     []use
+	from, to int64     // what was asked for
+	asked    time.Time // when
 }
 
 // uses returns what was used in [from, to) by each container and VM that was
@@ -53,7 +61,7 @@ type powerView struct {
 func (s *Store) uses(ctx context.Context, from, to int64) (*memory, []use, error) {
 	m := s.at()
 	if from >= m.recent.from || m.newest == 0 {
-		uses, err := m.uses(m.recent.between(from, to))
+		uses, err := m.uses(from, to)
 		return m, uses, err
 	}
 	var uses []use
@@ -71,27 +79,60 @@ func (s *Store) uses(ctx context.Context, from, to int64) (*memory, []use, error
 	return m, uses, err
 }
 
-func (m *memory) uses(starts []*recentRows) ([]use, error) {
-	m.power.mu.Lock() // one adds up, the others wait for it
-	defer m.power.mu.Unlock()
-	for _, v := range m.power.views {
-		if slices.Equal(v.starts, starts) {
-			return v.uses, nil
-		}
-	}
-	var uses []use
-	for _, st := range starts {
+func (m *memory) uses(from, to int64) ([]use, error) {
+	starts := m.recent.between(from, to)
+	p := m.power
+	p.mu.Lock() // one adds up, the others wait for it
+	defer p.mu.Unlock()
+	v := powerView{starts: starts}
+	if i := slices.IndexFunc(p.views, func(v powerView) bool { return slices.Equal(v.starts, starts) }); i >= 0 {
+		v = p.views[i]
+		p.views = slices.Delete(p.views, i, i+1)
+	} else {
 		var err error
+		if v.uses, err = addUp(starts, &m.dims); err != nil {
+			return nil, err
+		}
+		p.views = slices.Delete(p.views, 0, max(0, len(p.views)+1-maxPowerViews))
+	}
+	v.from, v.to, v.asked = from, to, time.Now()
+	p.views = append(p.views, v)
+	return v.uses, nil
+}
+
+// next returns the views of m that will be asked of if questions go on as they
+// did, their stretches moving with the clock, so that none has to wait for them.
+func (p *powerViews) next(m *memory) *powerViews {
+	p.mu.Lock()
+	views := slices.Clone(p.views)
+	p.mu.Unlock()
+	views = slices.DeleteFunc(views, func(v powerView) bool { return time.Since(v.asked) > askedLately })
+	for i := range views {
+		v := &views[i]
+		passed := int64(time.Since(v.asked) / time.Second)
+		starts := m.recent.between(v.from+passed, v.to+passed)
+		if slices.Equal(starts, v.starts) {
+			continue
+		}
+		uses, err := addUp(starts, &m.dims)
+		if err != nil {
+			return new(powerViews) // who asks will be told
+		}
+		v.starts, v.uses = starts, uses
+	}
+	return &powerViews{views: views}
+}
+
+// addUp returns what was used in the starts by each container and VM that was
+// seen to the end.
+func addUp(starts []*recentRows, d *dims) (uses []use, err error) {
+	for _, st := range starts {
 		if uses, err = addUses(uses, st); err != nil {
 			return nil, err
 		}
+		runtime.Gosched()
 	}
-	v := powerView{starts, current(uses, &m.dims)}
-	if len(m.power.views) == maxPowerViews {
-		m.power.views = m.power.views[1:]
-	}
-	m.power.views = append(slices.Clip(m.power.views), v)
-	return v.uses, nil
+	return current(uses, d), nil
 }
 
 // addUses adds the rows of a start to uses, which are sorted by id.
