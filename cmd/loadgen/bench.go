@@ -66,6 +66,7 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 	fs.DurationVar(&plan.interval, "interval", 15*time.Second, "event time between the samples of a series")
 	fs.IntVar(&plan.legacyEvery, "legacy-every", 10, "every how manyth node has a Kepler before 0.10; 0 for none")
 	fs.BoolVar(&plan.all, "all-series", false, "also the series that are not booked: watts, pods, processors")
+	fs.DurationVar(&plan.ahead, "ahead", 0, "send the first samples so long after the start, which leaves time to prepare, and make them of then; with a rate of series/interval all are sent when they are of. 0: the last samples are of the start")
 	senders := fs.Int("senders", 4, "connections")
 	rate := fs.Float64("rate", 0, "samples a second in an open loop; 0 for a closed loop")
 	settle := fs.Duration("settle", 3*time.Second, "how long the server's CPU time is watched after the last answer")
@@ -87,6 +88,14 @@ func runBench(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if !*asJSON {
 		fmt.Fprintf(out, "prepared %d requests of %d series in %v\n", load.requests(), load.series, time.Since(started).Round(time.Millisecond))
+	}
+	if plan.ahead > 0 {
+		if time.Now().After(load.start) {
+			return fmt.Errorf("preparing took %v: raise -ahead (%v)", time.Since(started).Round(time.Millisecond), plan.ahead)
+		}
+		if !wait(ctx, time.Until(load.start)) {
+			return ctx.Err()
+		}
 	}
 	b := &bench{load: load, plan: plan, senders: *senders, rate: *rate, queries: *queries, process: process(*pid), settle: *settle}
 	b.client = b.clientOf(*url)

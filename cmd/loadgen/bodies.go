@@ -26,10 +26,11 @@ type benchPlan struct {
 	interval    time.Duration
 	legacyEvery int
 	all         bool
+	ahead       time.Duration
 }
 
 func (p benchPlan) check() error {
-	if p.series < 1 || p.batch < 1 || p.rounds < 2 || p.interval < time.Second || p.legacyEvery < 0 {
+	if p.series < 1 || p.batch < 1 || p.rounds < 2 || p.interval < time.Second || p.legacyEvery < 0 || p.ahead < 0 {
 		return errors.New("series and batch must be positive, rounds at least 2, interval at least 1s")
 	}
 	return p.format.Check()
@@ -46,6 +47,7 @@ type request struct {
 type load struct {
 	series int
 	rounds [][]request
+	start  time.Time // of its first samples
 }
 
 func (l *load) requests() int {
@@ -69,10 +71,13 @@ func (l *load) bytesPerSample() float64 {
 
 // prepare simulates one node after the other and keeps only the bodies, so the
 // memory it takes does not depend on how long label sets are. The last round is
-// of now; every fifth exporter restarts once on the way, so values are reset too.
+// of now, unless the first is to be ahead; every fifth exporter restarts once on the way, so values are reset too.
 func (p benchPlan) prepare(ctx context.Context) (*load, error) {
-	l := &load{rounds: make([][]request, p.rounds)}
 	start := time.Now().Add(-time.Duration(p.rounds) * p.interval)
+	if p.ahead > 0 {
+		start = time.Now().Add(p.ahead - p.interval)
+	}
+	l := &load{rounds: make([][]request, p.rounds), start: start.Add(p.interval)}
 	pending := make([][]remotewrite.Sample, p.rounds)
 	for node := 0; l.series < p.series; node++ {
 		if err := ctx.Err(); err != nil {

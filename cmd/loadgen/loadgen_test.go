@@ -262,17 +262,21 @@ func TestBench(t *testing.T) {
 		}
 	}
 	f()
-	f("-rate", "100000", "-senders", "2")
+	f("-rate", "100000", "-senders", "2", "-ahead", "3s")
 }
 
 // TestBenchValues checks that prepared load is what it says: every round the
 // same series, values that rise, and some that are reset.
 func TestBenchValues(t *testing.T) {
-	plan := benchPlan{series: 4000, batch: 500, rounds: 5, interval: 15 * time.Second, legacyEvery: 3}
+	plan := benchPlan{series: 4000, batch: 500, rounds: 5, interval: 15 * time.Second, legacyEvery: 3, ahead: time.Minute}
+	began := time.Now()
 	plan.format.Version, plan.format.Encoding = 1, "snappy"
 	load, err := plan.prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if ahead := load.start.Sub(began); ahead < time.Minute || ahead > 2*time.Minute {
+		t.Errorf("the first samples are %v ahead", ahead)
 	}
 	newest := make(map[string]float64)
 	rises, falls := 0, 0
@@ -294,6 +298,9 @@ func TestBenchValues(t *testing.T) {
 					key.WriteString(l.Name + "=" + l.Value + ",")
 				}
 				old, known := newest[key.String()]
+				if due := load.start.Add(time.Duration(round) * plan.interval).UnixMilli(); ts.Samples[0].Timestamp != due {
+					t.Fatalf("round %d has a sample of %d, not of %d", round, ts.Samples[0].Timestamp, due)
+				}
 				v := ts.Samples[0].Value
 				if known != (round > 0) {
 					t.Fatalf("round %d, %s: known %v", round, key.String(), known)

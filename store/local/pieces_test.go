@@ -203,12 +203,23 @@ func TestFlushWarms(t *testing.T) {
 	}
 	for n := uint64(2); n < 16; n++ { // up to the edge of what is recent, and past it
 		write(n, int64(n))
+		if n == 5 { // described anew, without a row
+			h := *holders[0]
+			h.Workload.Name, h.Rule = "another", "told later"
+			if err := s.Append(t.Context(), store.Batch{Holders: []*power.Holder{&h}}); err != nil {
+				t.Fatal(err)
+			}
+			holders[0] = &h
+		}
 		m := s.at()
 		if n > 6 { // the stretch that was asked for is behind
 			continue
 		}
 		if len(m.power.views) != 1 || !slices.Equal(m.power.views[0].starts, m.recent.between(day0/1000, day0/1000+300)) {
 			t.Fatalf("after flush %d nothing is ready for who asks next", n)
+		}
+		if m.power.views[0].used.all.Load() == nil {
+			t.Fatalf("after flush %d nothing is ready for who asks about workloads", n)
 		}
 		for _, h := range m.recent.hours {
 			if len(h.recent) > 0 && h.spaces.list == nil {

@@ -42,14 +42,14 @@ func (s *Store) power(ctx context.Context, q store.PowerQuery) ([]store.PowerRow
 		}
 		after, q.FromMs, q.ToMs = c, c.FromMs, c.ToMs
 	}
-	m, uses, err := s.uses(ctx, ceilSeconds(q.FromMs), ceilSeconds(q.ToMs))
+	m, used, err := s.used(ctx, ceilSeconds(q.FromMs), ceilSeconds(q.ToMs))
 	if err != nil {
 		return nil, "", err
 	}
 	p := newPage(&q, after)
 	if q.ByContainer {
-		offerContainers(p, uses, &m.dims)
-	} else if err := offerWorkloads(p, uses, &m.dims); err != nil {
+		offerContainers(p, used.holders, &m.dims)
+	} else if err := offerWorkloads(p, used, &m.dims); err != nil {
 		return nil, "", err
 	}
 	page := p.sorted()
@@ -146,8 +146,16 @@ func offerContainers(p *page, uses []use, d *dims) {
 	}
 }
 
-func offerWorkloads(p *page, uses []use, d *dims) error {
-	match := newMatcher(d, p.q.Match)
+func offerWorkloads(p *page, used *usage, d *dims) error {
+	list, err := used.workloads(newMatcher(d, p.q.Match))
+	for i := range list {
+		p.offer(list[i])
+	}
+	return err
+}
+
+// byWorkload adds up what the holders that match used by workload.
+func byWorkload(uses []use, match *matcher) ([]candidate, error) {
 	var at []int32 // workload → index into both lists + 1
 	var list []candidate
 	var sums []totals
@@ -170,7 +178,7 @@ func offerWorkloads(p *page, uses []use, d *dims) error {
 		w := &sums[k]
 		for c := range t.energy {
 			if !addTo((*int64)(&w.energy[c]), int64(t.energy[c])) {
-				return errOverflow
+				return nil, errOverflow
 			}
 			w.watts[c] += t.watts[c]
 		}
@@ -181,11 +189,10 @@ func offerWorkloads(p *page, uses []use, d *dims) error {
 			list[k].h = u.h
 		}
 	}
-	for i, c := range list {
-		c.of, c.total = &sums[i], sums[i].total()
-		p.offer(c)
+	for i := range list {
+		list[i].of, list[i].total = &sums[i], sums[i].total()
 	}
-	return nil
+	return list, nil
 }
 
 // compareNames orders rows by cluster, namespace, workload, pod and container;

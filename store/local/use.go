@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wattledger/wattledger/power"
@@ -51,18 +52,39 @@ const askedLately = time.Minute
 
 type powerView struct {
 	starts   []*recentRows
-	uses     []use
+	used     *usage
 	from, to int64     // what was asked for
 	asked    time.Time // when
 }
 
-// uses returns what was used in [from, to) by each container and VM that was
-// seen to the end, by id, from memory if that reaches back far enough.
-func (s *Store) uses(ctx context.Context, from, to int64) (*memory, []use, error) {
+// A usage is what was used in a stretch of time.
+type usage struct {
+	holders []use                       // containers and VMs that were seen to the end, by id
+	all     atomic.Pointer[[]candidate] // their workloads, once asked for
+}
+
+// workloads returns the sums of the workloads whose holders match.
+func (u *usage) workloads(match *matcher) ([]candidate, error) {
+	if len(match.match) > 0 {
+		return byWorkload(u.holders, match)
+	}
+	if all := u.all.Load(); all != nil {
+		return *all, nil
+	}
+	list, err := byWorkload(u.holders, match)
+	if err == nil {
+		u.all.Store(&list)
+	}
+	return list, err
+}
+
+// used returns what was used in [from, to), from memory if that reaches back far
+// enough.
+func (s *Store) used(ctx context.Context, from, to int64) (*memory, *usage, error) {
 	m := s.at()
 	if from >= m.recent.from || m.newest == 0 {
-		uses, err := m.uses(from, to)
-		return m, uses, err
+		used, err := m.used(from, to)
+		return m, used, err
 	}
 	var uses []use
 	err := s.read(ctx, func(sn *snapshot) error {
@@ -76,10 +98,10 @@ func (s *Store) uses(ctx context.Context, from, to int64) (*memory, []use, error
 		uses = current(slices.DeleteFunc(uses, func(u use) bool { return u.seconds == 0 }), &m.dims)
 		return err
 	})
-	return m, uses, err
+	return m, &usage{holders: uses}, err
 }
 
-func (m *memory) uses(from, to int64) ([]use, error) {
+func (m *memory) used(from, to int64) (*usage, error) {
 	starts := m.recent.between(from, to)
 	p := m.power
 	p.mu.Lock() // one adds up, the others wait for it
@@ -90,14 +112,14 @@ func (m *memory) uses(from, to int64) ([]use, error) {
 		p.views = slices.Delete(p.views, i, i+1)
 	} else {
 		var err error
-		if v.uses, err = addUp(starts, &m.dims); err != nil {
+		if v.used, err = addUp(starts, &m.dims); err != nil {
 			return nil, err
 		}
 		p.views = slices.Delete(p.views, 0, max(0, len(p.views)+1-maxPowerViews))
 	}
 	v.from, v.to, v.asked = from, to, time.Now()
 	p.views = append(p.views, v)
-	return v.uses, nil
+	return v.used, nil
 }
 
 // next returns the views of m that will be asked of if questions go on as they
@@ -111,28 +133,28 @@ func (p *powerViews) next(m *memory) *powerViews {
 		v := &views[i]
 		passed := int64(time.Since(v.asked) / time.Second)
 		starts := m.recent.between(v.from+passed, v.to+passed)
-		if slices.Equal(starts, v.starts) {
-			continue
+		used, err := addUp(starts, &m.dims)
+		if err == nil && v.used.all.Load() != nil {
+			_, err = used.workloads(newMatcher(&m.dims, nil))
 		}
-		uses, err := addUp(starts, &m.dims)
 		if err != nil {
 			return new(powerViews) // who asks will be told
 		}
-		v.starts, v.uses = starts, uses
+		v.starts, v.used = starts, used
 	}
 	return &powerViews{views: views}
 }
 
-// addUp returns what was used in the starts by each container and VM that was
-// seen to the end.
-func addUp(starts []*recentRows, d *dims) (uses []use, err error) {
+func addUp(starts []*recentRows, d *dims) (*usage, error) {
+	var uses []use
 	for _, st := range starts {
+		var err error
 		if uses, err = addUses(uses, st); err != nil {
 			return nil, err
 		}
 		runtime.Gosched()
 	}
-	return current(uses, d), nil
+	return &usage{holders: current(uses, d)}, nil
 }
 
 // addUses adds the rows of a start to uses, which are sorted by id.
