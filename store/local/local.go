@@ -357,6 +357,7 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context) (committe
 			}
 			now := s.next
 			s.memory.Store(&now)
+			s.coming.Store(&now) // lets go of what readers saw before
 			return nil
 		}
 	}
