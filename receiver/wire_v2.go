@@ -102,21 +102,15 @@ func addPair(key, name, value *counter.Key) {
 }
 
 // plainV2 reads a TimeSeries of the shape that nearly all have: packed label
-// references of at most two bytes, one Sample of value and timestamp, and no
-// metadata but an empty one. It leaves all others, and all errors, to seriesV2,
-// which does the same at half the speed.
+// references of at most two bytes, one Sample of value and timestamp, and
+// metadata, if any, that refers to symbols there are. It leaves all others, and
+// all errors, to seriesV2, which does the same at half the speed.
 func (d *decoder) plainV2(hashes []counter.Key, m []byte) (key counter.Key, p point, ok bool) {
 	if len(m) < 2+sampleTail || m[0] != 0x0a || m[1] >= 0x80 {
 		return key, p, false
 	}
 	end := 2 + int(m[1])
-	switch len(m) - end {
-	case sampleTail:
-	case sampleTail + 2:
-		if m[len(m)-2] != 0x2a || m[len(m)-1] != 0x00 {
-			return key, p, false
-		}
-	default:
+	if len(m) < end+sampleTail || !plainMetadata(m[end+sampleTail:], len(hashes)) {
 		return key, p, false
 	}
 	tail := m[end : end+sampleTail]
@@ -158,6 +152,19 @@ func (d *decoder) plainV2(hashes []counter.Key, m []byte) (key counter.Key, p po
 		addPair(&key, &hashes[name], &hashes[value])
 	}
 	return key, p, pairs <= d.limits.MaxLabelsPerSeries
+}
+
+// plainMetadata reports whether b is nothing, or a Metadata message of less than
+// 128 bytes whose references are among so many symbols.
+func plainMetadata(b []byte, symbols int) bool {
+	if len(b) == 0 {
+		return true
+	}
+	if len(b) < 2 || b[0] != v2Metadata<<3|wireBytes || b[1] >= 0x80 || int(b[1]) != len(b)-2 {
+		return false
+	}
+	var about description
+	return about.merge(b[2:]) == nil && max(about.help, about.unit) < uint32(symbols)
 }
 
 // seriesV2 walks a whole TimeSeries. It fills r, adds the samples to q.points
