@@ -251,13 +251,14 @@ func (d *decoder) lookup(q *request) error {
 		if !r.guessed || q.refs[i] != 0 {
 			continue
 		}
-		if m := q.raw[r.start:r.end]; d.guessedRight(m) {
+		m := q.raw[r.start:r.end]
+		if d.guessedRight(m) {
 			r.guessed = false
 			continue
 		}
 		guessedAt := r.first
 		q.tally.samples--
-		key, err := d.seriesV1(q, q.raw[r.start:r.end], r)
+		key, err := d.seriesV1(q, m, r)
 		if err != nil {
 			return err
 		}

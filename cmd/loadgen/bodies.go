@@ -31,7 +31,7 @@ type benchPlan struct {
 
 func (p benchPlan) check() error {
 	if p.series < 1 || p.batch < 1 || p.rounds < 2 || p.interval < time.Second || p.legacyEvery < 0 || p.ahead < 0 {
-		return errors.New("series and batch must be positive, rounds at least 2, interval at least 1s")
+		return errors.New("series and batch must be positive, rounds at least 2, interval at least 1s, legacy-every and ahead not negative")
 	}
 	return p.format.Check()
 }
@@ -71,7 +71,8 @@ func (l *load) bytesPerSample() float64 {
 
 // prepare simulates one node after the other and keeps only the bodies, so the
 // memory it takes does not depend on how long label sets are. The last round is
-// of now, unless the first is to be ahead; every fifth exporter restarts once on the way, so values are reset too.
+// of now, unless the first is to be ahead; every fifth exporter restarts once on
+// the way, so values are reset too.
 func (p benchPlan) prepare(ctx context.Context) (*load, error) {
 	start := time.Now().Add(-time.Duration(p.rounds) * p.interval)
 	if p.ahead > 0 {

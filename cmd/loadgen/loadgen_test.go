@@ -265,6 +265,20 @@ func TestBench(t *testing.T) {
 	f("-rate", "100000", "-senders", "2", "-ahead", "3s")
 }
 
+// seriesOf reads a body of remote write 1.0.
+func seriesOf(t *testing.T, r request) []prompb.TimeSeries {
+	t.Helper()
+	raw, err := snappy.Decode(nil, r.body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w prompb.WriteRequest
+	if err := proto.Unmarshal(raw, &w); err != nil {
+		t.Fatal(err)
+	}
+	return w.Timeseries
+}
+
 // TestBenchValues checks that prepared load is what it says: every round the
 // same series, values that rise, and some that are reset.
 func TestBenchValues(t *testing.T) {
@@ -283,15 +297,7 @@ func TestBenchValues(t *testing.T) {
 	for round, requests := range load.rounds {
 		n := 0
 		for _, r := range requests {
-			raw, err := snappy.Decode(nil, r.body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var req prompb.WriteRequest
-			if err := proto.Unmarshal(raw, &req); err != nil {
-				t.Fatal(err)
-			}
-			for _, ts := range req.Timeseries {
+			for _, ts := range seriesOf(t, r) {
 				n++
 				var key strings.Builder
 				for _, l := range ts.Labels {
@@ -333,15 +339,7 @@ func TestBenchPodNames(t *testing.T) {
 	uids := map[string]string{}
 	nodes := map[string]bool{}
 	for _, r := range load.rounds[0] {
-		raw, err := snappy.Decode(nil, r.body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var req prompb.WriteRequest
-		if err := proto.Unmarshal(raw, &req); err != nil {
-			t.Fatal(err)
-		}
-		for _, ts := range req.Timeseries {
+		for _, ts := range seriesOf(t, r) {
 			labels := map[string]string{}
 			for _, l := range ts.Labels {
 				labels[l.Name] = l.Value

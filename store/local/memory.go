@@ -25,7 +25,7 @@ type memory struct {
 // about to be memory.
 func (s *Store) show(rows recent) {
 	for _, st := range rows.starts {
-		if st.draft {
+		if st.draft { // the others are readers' already, and must not be written to
 			st.draft = false
 		}
 	}

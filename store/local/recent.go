@@ -82,6 +82,10 @@ func (m *recent) with(rows []row, draft bool) []*recentRows {
 	return starts
 }
 
+func recentOf(r *row) recentRow {
+	return recentRow{r.energy, r.idle, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+}
+
 // mergeRecent returns have with rows; both are sorted by holder.
 func mergeRecent(have []recentRow, rows []row) []recentRow {
 	all := make([]recentRow, 0, max(len(have), len(rows)))
@@ -92,7 +96,7 @@ func mergeRecent(have []recentRow, rows []row) []recentRow {
 			n++
 		}
 		all, have = append(all, have[:n]...), have[n:]
-		w := recentRow{r.energy, r.idle, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+		w := recentOf(r)
 		last := len(all) - 1
 		switch {
 		case last < 0 || all[last].holder != r.holder:
@@ -117,7 +121,7 @@ func (st *recentRows) merge(rows []row) {
 		case at == len(have) || have[at].holder != r.holder:
 			fresh = append(fresh, *r)
 		case have[at].revision <= r.revision:
-			have[at] = recentRow{r.energy, r.idle, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+			have[at] = recentOf(r)
 		}
 	}
 	// From the end, where there is room.
