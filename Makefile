@@ -16,10 +16,14 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server strace buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build install influxd test race run demo lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
+.PHONY: build workshop install influxd test race run demo lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
 
 build:
-	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/wattledger
+
+# What development needs beside the product: load with known truth, and torture.
+workshop:
+	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./test/loadgen ./test/torture
 
 # Only what is absent is installed, so that it costs nothing the second time.
 install:
@@ -35,7 +39,7 @@ install:
 
 # InfluxDB for tests, built once into the user's cache directory.
 influxd:
-	go test -count=1 -run '^TestBinary$$' ./store/influx/influxtest
+	go test -count=1 -run '^TestBinary$$' ./test/influxtest
 
 test: install
 	go test -race -timeout 25m $(TESTFLAGS) ./...
@@ -68,7 +72,7 @@ fuzz:
 
 # Faults for as long as one likes: what a kill, a full disk or a network does to the
 # books; docs/torture.md is the report of a run.
-torture: install build
+torture: install build workshop
 	bin/torture -duration=$(DURATION) -seed=$(SEED) -report=$(REPORT) $(ARGS)
 
 bench:
@@ -92,12 +96,12 @@ peers:
 	[ -x $(PEERS)/prometheus ] || GOBIN=$(CURDIR)/$(PEERS) go install -tags remove_all_sd $(PROMETHEUS)
 	-[ -x $(PEERS)/vmagent ] || GOBIN=$(CURDIR)/$(PEERS) go install $(VICTORIA)/vmagent@v1.150.0 $(VICTORIA)/victoria-metrics@v1.150.0
 	-[ -x $(PEERS)/telegrafparse ] || { \
-		module=$$(mktemp -d) && cp cmd/loadgen/telegrafparse/* $$module && go mod download $(TELEGRAF) && \
+		module=$$(mktemp -d) && cp test/loadgen/telegrafparse/* $$module && go mod download $(TELEGRAF) && \
 		cp $$(go env GOMODCACHE)/$(TELEGRAF)/go.sum $$module && chmod u+w $$module/* && \
 		(cd $$module && go build -mod=mod -o $(CURDIR)/$(PEERS)/telegrafparse .); status=$$?; rm -rf $$module; exit $$status; }
 
 # Ours and the peers in turn, by both protocols; ARGS are flags of loadgen peers.
-bench-peers: build peers
+bench-peers: build workshop peers
 	bin/loadgen peers -protocol 1 $(ARGS)
 	bin/loadgen peers -protocol 2 $(ARGS)
 

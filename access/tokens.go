@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/time/rate"
 
-	"github.com/wattledger/wattledger/strictyaml"
+	"github.com/wattledger/wattledger/internal/strictyaml"
 )
 
 // An Entry is a token as the file has it. Of the token itself it holds a hash.

@@ -18,7 +18,7 @@ import (
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/prompb"
 
-	"github.com/wattledger/wattledger/backfill/promtest"
+	"github.com/wattledger/wattledger/test/promtest"
 )
 
 const staleNaN = 0x7ff0000000000002

@@ -16,7 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/wattledger/wattledger/suggest"
+	"github.com/wattledger/wattledger/internal/suggest"
 )
 
 // read takes the keys that file has into c and leaves the others as they are. A

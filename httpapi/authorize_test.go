@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/access"
-	"github.com/wattledger/wattledger/access/accesstest"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/test/accesstest"
 )
 
 // everyRoute calls f with every route of the route table and a method it answers.

@@ -14,8 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wattledger/wattledger/internal/suggest"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/suggest"
 )
 
 // ClassifyInput is what a user tells of a workload. Everything may be missing.

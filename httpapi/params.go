@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wattledger/wattledger/internal/suggest"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/suggest"
 )
 
 // No name in Kubernetes is longer than 253 bytes; container ids and node names are shorter.

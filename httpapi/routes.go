@@ -7,7 +7,7 @@ import (
 
 	"github.com/gorilla/mux"
 
-	"github.com/wattledger/wattledger/suggest"
+	"github.com/wattledger/wattledger/internal/suggest"
 )
 
 // A handler parses, asks and writes; an error it returns is answered in one place.

@@ -14,9 +14,9 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/wattledger/wattledger/access"
-	"github.com/wattledger/wattledger/access/accesstest"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/test/accesstest"
 )
 
 // clusterTable maps kepler_ series to the cluster they name; Zone holds the name

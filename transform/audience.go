@@ -1,6 +1,6 @@
 package transform
 
-import "github.com/wattledger/wattledger/index"
+import "github.com/wattledger/wattledger/internal/index"
 
 // An audience is who has to be described anew when a subject changes: holders, by
 // their numbers in the directory. It knows subjects by their hashes alone. Two

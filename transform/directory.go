@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 )
 

@@ -5,21 +5,21 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/wattledger/wattledger/internal/snapshot"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/state"
 )
 
 // Walk writes or fills the directory as part of a larger snapshot. Filling takes
 // the place of what is known and is safe on any bytes; after an error the
 // directory is empty. Holders known before must be described again.
-func (d *Directory) Walk(c *state.Codec) {
+func (d *Directory) Walk(c *snapshot.Codec) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.Reading() {
 		d.clear()
 	}
-	state.Int(c, &d.sweptMs)
-	state.Uint(c, &d.refused)
+	snapshot.Int(c, &d.sweptMs)
+	snapshot.Uint(c, &d.refused)
 	walkRoll(c, &d.pods, func(p **pod) {
 		s := subject{kind: byUID}
 		if *p != nil {
@@ -45,9 +45,9 @@ func (d *Directory) Walk(c *state.Codec) {
 			*o = &owned{}
 		}
 		(*o).what.walk(c)
-		state.String(c, &(*o).kind)
-		state.String(c, &(*o).name)
-		state.Int(c, &(*o).seenMs)
+		snapshot.String(c, &(*o).kind)
+		snapshot.String(c, &(*o).name)
+		snapshot.Int(c, &(*o).seenMs)
 	}, func(o *owned) { d.owners.add(o) })
 	if !c.Reading() {
 		return
@@ -64,18 +64,18 @@ func (d *Directory) Walk(c *state.Codec) {
 func walkRoll[T interface {
 	comparable
 	subject() subject
-}](c *state.Codec, r *roll[T], each func(*T), add func(T)) {
+}](c *snapshot.Codec, r *roll[T], each func(*T), add func(T)) {
 	var list []T
 	if !c.Reading() {
 		list = slices.SortedFunc(r.all(), func(a, b T) int { return compareSubjects(a.subject(), b.subject()) })
 	}
 	var none T
-	state.Slice(c, &list, func(x *T) {
+	snapshot.Slice(c, &list, func(x *T) {
 		if each(x); !c.Reading() || c.Err() != nil {
 			return
 		}
 		if s := (*x).subject(); r.get(s) != none {
-			c.Fail(fmt.Errorf("%w: %v is there twice", state.ErrMalformed, s))
+			c.Fail(fmt.Errorf("%w: %v is there twice", snapshot.ErrMalformed, s))
 			return
 		}
 		add(*x)
@@ -86,44 +86,44 @@ func compareSubjects(a, b subject) int {
 	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.a, b.a), cmp.Compare(a.b, b.b))
 }
 
-func (s *subject) walk(c *state.Codec) {
-	state.Uint(c, &s.kind)
-	state.String(c, &s.cluster)
-	state.String(c, &s.a)
-	state.String(c, &s.b)
+func (s *subject) walk(c *snapshot.Codec) {
+	snapshot.Uint(c, &s.kind)
+	snapshot.String(c, &s.cluster)
+	snapshot.String(c, &s.a)
+	snapshot.String(c, &s.b)
 }
 
-func (p *pod) walk(c *state.Codec) {
-	state.String(c, &p.namespace)
-	state.String(c, &p.name)
-	state.String(c, &p.ownerKind)
-	state.String(c, &p.ownerName)
+func (p *pod) walk(c *snapshot.Codec) {
+	snapshot.String(c, &p.namespace)
+	snapshot.String(c, &p.name)
+	snapshot.String(c, &p.ownerKind)
+	snapshot.String(c, &p.ownerName)
 	t := *p.more()
 	for _, list := range []*[]power.Label{&t.labels, &t.annotations} {
-		state.Slice(c, list, func(l *power.Label) {
-			state.String(c, &l.Name)
-			state.String(c, &l.Value)
+		snapshot.Slice(c, list, func(l *power.Label) {
+			snapshot.String(c, &l.Name)
+			snapshot.String(c, &l.Value)
 		})
 	}
-	state.Slice(c, &t.containers, func(x *podContainer) {
-		state.String(c, &x.name)
-		state.String(c, &x.image)
+	snapshot.Slice(c, &t.containers, func(x *podContainer) {
+		snapshot.String(c, &x.name)
+		snapshot.String(c, &x.image)
 	})
-	state.Slice(c, &t.requests, func(r *request) {
-		state.String(c, &r.container)
-		state.String(c, &r.resource)
-		state.Float(c, &r.amount)
+	snapshot.Slice(c, &t.requests, func(r *request) {
+		snapshot.String(c, &r.container)
+		snapshot.String(c, &r.resource)
+		snapshot.Float(c, &r.amount)
 	})
 	if c.Reading() && len(t.labels)+len(t.annotations)+len(t.containers)+len(t.requests) > 0 {
 		p.told = &t
 	}
-	state.Int(c, &p.firstMs)
-	state.Int(c, &p.seenMs)
+	snapshot.Int(c, &p.firstMs)
+	snapshot.Int(c, &p.seenMs)
 }
 
-func (r *running) walk(c *state.Codec) {
+func (r *running) walk(c *snapshot.Codec) {
 	for _, s := range []*string{&r.uid, &r.namespace, &r.pod, &r.container, &r.image} {
-		state.String(c, s)
+		snapshot.String(c, s)
 	}
-	state.Int(c, &r.seenMs)
+	snapshot.Int(c, &r.seenMs)
 }

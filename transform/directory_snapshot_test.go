@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/wattledger/wattledger/state"
+	"github.com/wattledger/wattledger/internal/snapshot"
 )
 
 // save writes a directory that stands alone; equal ones give equal bytes.
 func (d *Directory) save(w io.Writer) error {
-	c := state.NewWriter(w)
+	c := snapshot.NewWriter(w)
 	d.Walk(c)
 	if err := c.Close(); err != nil {
 		return fmt.Errorf("save directory: %w", err)
@@ -19,7 +19,7 @@ func (d *Directory) save(w io.Writer) error {
 
 // load reads what save wrote.
 func (d *Directory) load(r io.Reader) error {
-	c := state.NewReader(r)
+	c := snapshot.NewReader(r)
 	d.Walk(c)
 	if err := c.Err(); err != nil {
 		return fmt.Errorf("load directory: %w", err)

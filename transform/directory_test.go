@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 )
 

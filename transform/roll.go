@@ -3,7 +3,7 @@ package transform
 import (
 	"iter"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
 )
 
 // A roll keeps what is known of subjects that can say themselves which they are.

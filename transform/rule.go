@@ -8,8 +8,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wattledger/wattledger/internal/strictyaml"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/strictyaml"
 )
 
 // A rule gives a type to the workloads for which all its columns hold. The

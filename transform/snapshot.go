@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/wattledger/wattledger/internal/snapshot"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/state"
 )
 
 // Walk writes or fills the open windows of one shard. The caller keeps the
 // shard's cache from booking meanwhile. Everything that was filled counts as
 // not yet collected: what had been durable is merely written again.
-func (s *Stage) Walk(shard int, c *state.Codec) {
+func (s *Stage) Walk(shard int, c *snapshot.Codec) {
 	l := s.shards[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	state.Uint(c, &l.position)
-	state.Int(c, &l.arrivalMs)
+	snapshot.Uint(c, &l.position)
+	snapshot.Int(c, &l.arrivalMs)
 
 	// Holders by their number; forgotten ones keep their place.
-	n := state.Len(c, len(l.holders))
+	n := snapshot.Len(c, len(l.holders))
 	if c.Reading() {
 		l.holders = nil
 	}
@@ -45,9 +45,9 @@ func (s *Stage) Walk(shard int, c *state.Codec) {
 		return cmp.Or(cmp.Compare(a.cluster, b.cluster), cmp.Compare(a.name, b.name))
 	}
 	nodes := l.nodes
-	state.MapFunc(c, &nodes, byName, func(k *nodeName, n **node) {
-		state.String(c, &k.cluster)
-		state.String(c, &k.name)
+	snapshot.MapFunc(c, &nodes, byName, func(k *nodeName, n **node) {
+		snapshot.String(c, &k.cluster)
+		snapshot.String(c, &k.name)
 		if c.Reading() {
 			*n = l.node(k.cluster, k.name)
 		}
@@ -55,9 +55,9 @@ func (s *Stage) Walk(shard int, c *state.Codec) {
 	})
 }
 
-func (s *Stage) walkHolder(c *state.Codec, l *ledger, h *holder) *holder {
+func (s *Stage) walkHolder(c *snapshot.Codec, l *ledger, h *holder) *holder {
 	known := h != nil
-	state.Bool(c, &known)
+	snapshot.Bool(c, &known)
 	if !known {
 		return nil
 	}
@@ -70,12 +70,12 @@ func (s *Stage) walkHolder(c *state.Codec, l *ledger, h *holder) *holder {
 		&key.Cluster, &key.Node, &key.ID, &attrs.Container, &attrs.Pod, &attrs.PodUID,
 		&attrs.Namespace, &attrs.Image, &attrs.Command, &attrs.Runtime,
 	} {
-		state.String(c, f)
+		snapshot.String(c, f)
 	}
-	state.Uint(c, &key.Kind)
+	snapshot.Uint(c, &key.Kind)
 	if c.Reading() && c.Err() == nil {
 		if key.Kind < power.Container || key.Kind > power.Unattributed {
-			c.Fail(fmt.Errorf("%w: holder kind %d", state.ErrMalformed, key.Kind))
+			c.Fail(fmt.Errorf("%w: holder kind %d", snapshot.ErrMalformed, key.Kind))
 			return nil
 		}
 		h = l.newHolder(key)
@@ -85,24 +85,24 @@ func (s *Stage) walkHolder(c *state.Codec, l *ledger, h *holder) *holder {
 	return h
 }
 
-func (s *Stage) walkNode(c *state.Codec, l *ledger, n *node, numbers map[*holder]uint32) {
-	state.String(c, &n.generation)
-	state.Int(c, &n.newestMs)
-	state.Int(c, &n.sealedMs)
-	state.Uint(c, &n.checked)
-	state.Slice(c, &n.windows, func(p **window) {
+func (s *Stage) walkNode(c *snapshot.Codec, l *ledger, n *node, numbers map[*holder]uint32) {
+	snapshot.String(c, &n.generation)
+	snapshot.Int(c, &n.newestMs)
+	snapshot.Int(c, &n.sealedMs)
+	snapshot.Uint(c, &n.checked)
+	snapshot.Slice(c, &n.windows, func(p **window) {
 		if c.Reading() {
 			*p = &window{node: n, dirty: true}
 		}
 		w := *p
-		state.Int(c, &w.startMs)
-		state.Int(c, &w.touchedMs)
-		state.Uint(c, &w.revision)
+		snapshot.Int(c, &w.startMs)
+		snapshot.Int(c, &w.touchedMs)
+		snapshot.Uint(c, &w.revision)
 		for _, e := range []*power.Energy{&w.used, &w.active, &w.idle, &w.containers, &w.vms, &w.idleShares} {
 			walkEnergy(c, e)
 		}
 		for i := range w.knows {
-			state.Uint(c, &w.knows[i])
+			snapshot.Uint(c, &w.knows[i])
 		}
 		w.span.walk(c)
 		rows := w.rows
@@ -110,12 +110,12 @@ func (s *Stage) walkNode(c *state.Codec, l *ledger, n *node, numbers map[*holder
 			// The rows of a holder that was forgotten have long been collected.
 			rows = slices.DeleteFunc(slices.Clone(rows), func(x row) bool { _, ok := numbers[x.holder]; return !ok })
 		}
-		state.Slice(c, &rows, func(x *row) {
+		snapshot.Slice(c, &rows, func(x *row) {
 			number := numbers[x.holder]
-			state.Uint(c, &number)
+			snapshot.Uint(c, &number)
 			if c.Reading() {
 				if int(number) >= len(l.holders) || l.holders[number] == nil || l.holders[number].node != n {
-					c.Fail(fmt.Errorf("%w: a row of holder %d", state.ErrMalformed, number))
+					c.Fail(fmt.Errorf("%w: a row of holder %d", snapshot.ErrMalformed, number))
 					return
 				}
 				x = w.row(l.holders[number])
@@ -126,15 +126,15 @@ func (s *Stage) walkNode(c *state.Codec, l *ledger, n *node, numbers map[*holder
 	})
 }
 
-func (x *row) walk(c *state.Codec, w *window) {
+func (x *row) walk(c *snapshot.Codec, w *window) {
 	energy, counter, idle := x.whole()
 	walkEnergy(c, &energy)
-	state.Int(c, &idle)
+	snapshot.Int(c, &idle)
 	walkEnergy(c, &counter)
-	state.Uint(c, &x.revision)
+	snapshot.Uint(c, &x.revision)
 	covered := span{int64(x.seenMs), w.startMs + int64(x.endMs)}
 	covered.walk(c)
-	state.Bool(c, &x.integrated)
+	snapshot.Bool(c, &x.integrated)
 	if !c.Reading() {
 		return
 	}
@@ -152,13 +152,13 @@ func (x *row) walk(c *state.Codec, w *window) {
 	x.seenMs, x.endMs = int32(covered.seenMs), int32(covered.endMs-w.startMs)
 }
 
-func walkEnergy(c *state.Codec, e *power.Energy) {
+func walkEnergy(c *snapshot.Codec, e *power.Energy) {
 	for i := range e {
-		state.Int(c, &e[i])
+		snapshot.Int(c, &e[i])
 	}
 }
 
-func (s *span) walk(c *state.Codec) {
-	state.Int(c, &s.seenMs)
-	state.Int(c, &s.endMs)
+func (s *span) walk(c *snapshot.Codec) {
+	snapshot.Int(c, &s.seenMs)
+	snapshot.Int(c, &s.endMs)
 }

@@ -26,7 +26,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wattledger/wattledger/access"
-	"github.com/wattledger/wattledger/access/accesstest"
+	"github.com/wattledger/wattledger/test/accesstest"
 )
 
 // ask asks the line with a token and returns status and body.

@@ -23,15 +23,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/prompb"
 
-	"github.com/wattledger/wattledger/backfill/promtest"
-	"github.com/wattledger/wattledger/cmd/internal/cluster"
-	"github.com/wattledger/wattledger/cmd/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/internal/cluster"
+	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/store/redis/redistest"
+	"github.com/wattledger/wattledger/test/promtest"
+	"github.com/wattledger/wattledger/test/redistest"
 )
 
 // A scrape is what every target showed at one time.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wattledger/wattledger/cmd/internal/cluster"
-	"github.com/wattledger/wattledger/cmd/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/cluster"
+	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/transform"
 )
 

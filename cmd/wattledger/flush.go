@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/wattledger/wattledger/internal/snapshot"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
-	"github.com/wattledger/wattledger/state"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/transform"
 )
@@ -72,8 +72,8 @@ func (f *flusher) register(reg prometheus.Registerer) {
 func (f *flusher) Run(ctx context.Context) error {
 	flush := time.NewTicker(f.every)
 	defer flush.Stop()
-	snapshot := time.NewTicker(f.snapshotEvery)
-	defer snapshot.Stop()
+	snapshots := time.NewTicker(f.snapshotEvery)
+	defer snapshots.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,7 +87,7 @@ func (f *flusher) Run(ctx context.Context) error {
 			if err := f.flush(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
-		case <-snapshot.C:
+		case <-snapshots.C:
 			if err := f.snapshot(); err != nil {
 				f.logger.Error("snapshot not written; the journal keeps growing until one is", "err", err)
 			}
@@ -223,15 +223,15 @@ func (f *flusher) load(ctx context.Context) (from uint64, err error) {
 }
 
 // head writes or fills how far the books were when the snapshot was taken.
-func (f *flusher) head(c *state.Codec) {
+func (f *flusher) head(c *snapshot.Codec) {
 	flushed := f.flushed.Load()
-	state.Uint(c, &flushed)
+	snapshot.Uint(c, &flushed)
 	f.flushed.Store(flushed)
 }
 
 // beside writes or fills what belongs to a shard outside the counter cache. The
 // directory goes with the first shard, in whose order it learns.
-func (f *flusher) beside(shard int, c *state.Codec) {
+func (f *flusher) beside(shard int, c *snapshot.Codec) {
 	if shard == 0 {
 		f.directory.Walk(c)
 	}

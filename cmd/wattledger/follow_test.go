@@ -14,12 +14,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wattledger/wattledger/cmd/internal/cluster"
-	"github.com/wattledger/wattledger/cmd/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/cluster"
+	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/store/redis/redistest"
+	"github.com/wattledger/wattledger/test/redistest"
 )
 
 // TestRedisStory feeds the line while its Redis is killed and comes back empty,

@@ -17,8 +17,8 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/influx"
-	"github.com/wattledger/wattledger/store/influx/influxtest"
 	"github.com/wattledger/wattledger/store/local"
+	"github.com/wattledger/wattledger/test/influxtest"
 )
 
 // TestInfluxStory feeds the line while its InfluxDB is down, for a time or from

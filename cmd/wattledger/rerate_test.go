@@ -17,11 +17,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wattledger/wattledger/cmd/internal/cluster"
-	"github.com/wattledger/wattledger/cmd/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/cluster"
+	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/store/redis/redistest"
+	"github.com/wattledger/wattledger/test/redistest"
 )
 
 // feedSteps sends some minutes of the simulated cluster to the line.

@@ -16,8 +16,8 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/store/redis/redistest"
-	"github.com/wattledger/wattledger/store/storetest/faultproxy"
+	"github.com/wattledger/wattledger/test/faultproxy"
+	"github.com/wattledger/wattledger/test/redistest"
 )
 
 // TestFollowersInTrouble has everything happen to a running line's followers that

@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wattledger/wattledger/cmd/internal/cluster"
-	"github.com/wattledger/wattledger/cmd/internal/cluster/remotewrite"
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/cluster"
+	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
 )
 
 var usedFromMs = time.Date(2026, 11, 23, 9, 40, 0, 0, time.UTC).UnixMilli()

@@ -23,7 +23,7 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/influx"
-	"github.com/wattledger/wattledger/store/influx/influxtest"
+	"github.com/wattledger/wattledger/test/influxtest"
 )
 
 var day0 = time.Date(2025, 10, 10, 0, 0, 0, 0, time.UTC)

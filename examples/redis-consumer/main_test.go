@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wattledger/wattledger/store/redis/redistest"
+	"github.com/wattledger/wattledger/test/redistest"
 )
 
 const stream = "wattledger:{0}:charges"

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 )
 

@@ -7,9 +7,9 @@ import (
 	"io"
 	"strings"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
+	"github.com/wattledger/wattledger/internal/snapshot"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/state"
 )
 
 // snapshotVersion is raised whenever what is written changes.
@@ -54,15 +54,15 @@ func (c *Cache) Booked(holders []power.HolderKey, nowMs int64) {
 // at a position of its own: replaying from the lowest on, a shard skips what it
 // knows. beside writes what the sink keeps for a shard while that shard stands
 // still; head writes what belongs to the whole. Series are not state: they are parsed again when they are next seen.
-func (c *Cache) Save(w io.Writer, head func(c *state.Codec), beside func(shard int, c *state.Codec)) error {
-	out := state.NewWriter(w)
+func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shard int, c *snapshot.Codec)) error {
+	out := snapshot.NewWriter(w)
 	version := uint64(snapshotVersion)
-	state.Uint(out, &version)
+	snapshot.Uint(out, &version)
 	head(out)
 	var part bytes.Buffer
 	for i, s := range c.shards {
 		part.Reset()
-		in := state.NewWriter(&part)
+		in := snapshot.NewWriter(&part)
 		s.mu.Lock()
 		s.walk(in, c.replicas)
 		beside(i, in)
@@ -71,25 +71,25 @@ func (c *Cache) Save(w io.Writer, head func(c *state.Codec), beside func(shard i
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
 		blob := part.String()
-		state.Text(out, &blob)
+		snapshot.Text(out, &blob)
 	}
 	return out.Close()
 }
 
 // Load fills an empty cache from what Save wrote, and calls head and beside as Save did.
-func (c *Cache) Load(r io.Reader, head func(c *state.Codec), beside func(shard int, c *state.Codec)) error {
-	in := state.NewReader(r)
+func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shard int, c *snapshot.Codec)) error {
+	in := snapshot.NewReader(r)
 	var version uint64
-	if state.Uint(in, &version); version != snapshotVersion {
+	if snapshot.Uint(in, &version); version != snapshotVersion {
 		in.Fail(fmt.Errorf("snapshot version %d: this program reads version %d", version, snapshotVersion))
 	}
 	head(in)
 	for i, s := range c.shards {
 		var blob string
-		if state.Text(in, &blob); in.Err() != nil {
+		if snapshot.Text(in, &blob); in.Err() != nil {
 			break
 		}
-		part := state.NewReader(strings.NewReader(blob))
+		part := snapshot.NewReader(strings.NewReader(blob))
 		s.walk(part, c.replicas)
 		if part.Err() == nil {
 			part.Fail(s.check())
@@ -108,21 +108,21 @@ func (c *Cache) Load(r io.Reader, head func(c *state.Codec), beside func(shard i
 }
 
 // walk writes or fills everything of a shard that its future depends on.
-func (s *shard) walk(c *state.Codec, replicas *numbering) {
-	state.Uint(c, &s.turn)
-	state.Int(c, &s.nextSweepMs)
-	state.Slice(c, &s.nodes, func(n *node) { n.walk(c, replicas) })
-	state.Slice(c, &s.holders, func(h *holder) {
-		state.Uint(c, &h.node)
-		state.Uint(c, &h.accounts)
-		state.Uint(c, &h.kind)
-		state.Bool(c, &h.inUse)
-		state.String(c, &h.id)
+func (s *shard) walk(c *snapshot.Codec, replicas *numbering) {
+	snapshot.Uint(c, &s.turn)
+	snapshot.Int(c, &s.nextSweepMs)
+	snapshot.Slice(c, &s.nodes, func(n *node) { n.walk(c, replicas) })
+	snapshot.Slice(c, &s.holders, func(h *holder) {
+		snapshot.Uint(c, &h.node)
+		snapshot.Uint(c, &h.accounts)
+		snapshot.Uint(c, &h.kind)
+		snapshot.Bool(c, &h.inUse)
+		snapshot.String(c, &h.id)
 	})
-	state.Slice(c, &s.accounts, func(a *account) { a.walk(c, s.zones, replicas) })
-	state.Slice(c, &s.histories, func(h **history) {
+	snapshot.Slice(c, &s.accounts, func(a *account) { a.walk(c, s.zones, replicas) })
+	snapshot.Slice(c, &s.histories, func(h **history) {
 		kept := *h != nil
-		if state.Bool(c, &kept); !kept {
+		if snapshot.Bool(c, &kept); !kept {
 			return
 		}
 		if c.Reading() {
@@ -130,10 +130,10 @@ func (s *shard) walk(c *state.Codec, replicas *numbering) {
 		}
 		(*h).walk(c)
 	})
-	state.Slice(c, &s.meters, func(m *meter) { m.walk(c, s.zones, replicas) })
-	state.Map(c, &s.suspects, func(i *uint32, p *point) { state.Uint(c, i); p.walk(c) })
-	state.Slice(c, &s.quarantined, func(q *Quarantined) { q.walk(c) })
-	free := func(list *[]uint32) { state.Slice(c, list, func(i *uint32) { state.Uint(c, i) }) }
+	snapshot.Slice(c, &s.meters, func(m *meter) { m.walk(c, s.zones, replicas) })
+	snapshot.Map(c, &s.suspects, func(i *uint32, p *point) { snapshot.Uint(c, i); p.walk(c) })
+	snapshot.Slice(c, &s.quarantined, func(q *Quarantined) { q.walk(c) })
+	free := func(list *[]uint32) { snapshot.Slice(c, list, func(i *uint32) { snapshot.Uint(c, i) }) }
 	free(&s.freeAccounts)
 	free(&s.freeHolders)
 	free(&s.freeHistories)
@@ -166,162 +166,162 @@ func (s *shard) check() error {
 		if int(a.holder) >= len(s.holders) || int(a.node) >= len(s.nodes) || int(a.next) > len(s.accounts) ||
 			int(a.side) > side || (a.role != RoleCounter && a.side == 0) ||
 			(a.role == RoleCounter && a.side != 0 && s.histories[a.side-1] == nil) || int(a.comp) >= power.NumComponents {
-			return fmt.Errorf("%w: account %d refers to nothing", state.ErrMalformed, i)
+			return fmt.Errorf("%w: account %d refers to nothing", snapshot.ErrMalformed, i)
 		}
 	}
 	for i := range s.holders {
 		h := &s.holders[i]
 		if h.inUse && (int(h.node) >= len(s.nodes) || int(h.accounts) > len(s.accounts) || h.kind < power.Container || h.kind > power.Unattributed) {
-			return fmt.Errorf("%w: holder %d refers to nothing", state.ErrMalformed, i)
+			return fmt.Errorf("%w: holder %d refers to nothing", snapshot.ErrMalformed, i)
 		}
 	}
 	for i := range s.histories {
 		if h := s.histories[i]; h != nil && (int(h.account) >= len(s.accounts) || h.track.n == 0) {
-			return fmt.Errorf("%w: history %d refers to nothing", state.ErrMalformed, i)
+			return fmt.Errorf("%w: history %d refers to nothing", snapshot.ErrMalformed, i)
 		}
 	}
 	for i := range s.meters {
 		if m := &s.meters[i]; m.inUse && (int(m.holder) >= len(s.holders) || int(m.node) >= len(s.nodes) || int(m.comp) >= power.NumComponents) {
-			return fmt.Errorf("%w: meter %d refers to nothing", state.ErrMalformed, i)
+			return fmt.Errorf("%w: meter %d refers to nothing", snapshot.ErrMalformed, i)
 		}
 	}
 	return nil
 }
 
-func (n *node) walk(c *state.Codec, replicas *numbering) {
-	state.String(c, &n.cluster)
-	state.String(c, &n.name)
-	state.String(c, &n.generation)
-	state.Bool(c, &n.inUse)
-	state.Bool(c, &n.legacyGPUs)
-	state.Bool(c, &n.gpuShares)
-	state.Slice(c, &n.firsts, func(f *firstSeen) {
+func (n *node) walk(c *snapshot.Codec, replicas *numbering) {
+	snapshot.String(c, &n.cluster)
+	snapshot.String(c, &n.name)
+	snapshot.String(c, &n.generation)
+	snapshot.Bool(c, &n.inUse)
+	snapshot.Bool(c, &n.legacyGPUs)
+	snapshot.Bool(c, &n.gpuShares)
+	snapshot.Slice(c, &n.firsts, func(f *firstSeen) {
 		walkName(c, replicas, &f.replica)
-		state.Int(c, &f.t)
+		snapshot.Int(c, &f.t)
 	})
-	state.Slice(c, &n.times, func(t *int64) { state.Int(c, t) })
+	snapshot.Slice(c, &n.times, func(t *int64) { snapshot.Int(c, t) })
 	byName := func(a, b accountName) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id), cmp.Compare(a.measure, b.measure),
 			cmp.Compare(a.comp, b.comp), cmp.Compare(a.zone, b.zone))
 	}
-	state.MapFunc(c, &n.gone, byName, func(k *accountName, g *goneAccount) {
-		state.Uint(c, &k.kind)
-		state.String(c, &k.id)
-		state.Uint(c, &k.measure)
-		state.Uint(c, &k.comp)
-		state.String(c, &k.zone)
-		state.Int(c, &g.lastT)
-		state.Int(c, &g.lastV)
-		state.Uint(c, &g.seenMin)
+	snapshot.MapFunc(c, &n.gone, byName, func(k *accountName, g *goneAccount) {
+		snapshot.Uint(c, &k.kind)
+		snapshot.String(c, &k.id)
+		snapshot.Uint(c, &k.measure)
+		snapshot.Uint(c, &k.comp)
+		snapshot.String(c, &k.zone)
+		snapshot.Int(c, &g.lastT)
+		snapshot.Int(c, &g.lastV)
+		snapshot.Uint(c, &g.seenMin)
 	})
 	byHolder := func(a, b localName) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id)) }
-	state.MapFunc(c, &n.booked, byHolder, func(k *localName, toldMin *uint32) {
-		state.Uint(c, &k.kind)
-		state.String(c, &k.id)
-		state.Uint(c, toldMin)
+	snapshot.MapFunc(c, &n.booked, byHolder, func(k *localName, toldMin *uint32) {
+		snapshot.Uint(c, &k.kind)
+		snapshot.String(c, &k.id)
+		snapshot.Uint(c, toldMin)
 	})
 }
 
 // walkName writes or fills a number by its name: numbers do not outlive a process.
-func walkName(c *state.Codec, names *numbering, id *uint16) {
+func walkName(c *snapshot.Codec, names *numbering, id *uint16) {
 	name := names.name(*id)
-	state.String(c, &name)
+	snapshot.String(c, &name)
 	if c.Reading() {
 		*id = names.id(name)
 	}
 }
 
-func (a *account) walk(c *state.Codec, zones, replicas *numbering) {
-	state.Int(c, &a.lastT)
-	state.Int(c, &a.lastV)
-	state.Int(c, &a.startT)
-	state.Uint(c, &a.holder)
-	state.Uint(c, &a.node)
-	state.Uint(c, &a.next)
-	state.Uint(c, &a.side)
-	state.Uint(c, &a.seenMin)
-	state.Float(c, &a.scale)
+func (a *account) walk(c *snapshot.Codec, zones, replicas *numbering) {
+	snapshot.Int(c, &a.lastT)
+	snapshot.Int(c, &a.lastV)
+	snapshot.Int(c, &a.startT)
+	snapshot.Uint(c, &a.holder)
+	snapshot.Uint(c, &a.node)
+	snapshot.Uint(c, &a.next)
+	snapshot.Uint(c, &a.side)
+	snapshot.Uint(c, &a.seenMin)
+	snapshot.Float(c, &a.scale)
 	walkName(c, replicas, &a.replica)
 	walkName(c, zones, &a.zone)
-	state.Uint(c, &a.role)
-	state.Uint(c, &a.measure)
-	state.Uint(c, &a.comp)
-	state.Uint(c, &a.flags)
+	snapshot.Uint(c, &a.role)
+	snapshot.Uint(c, &a.measure)
+	snapshot.Uint(c, &a.comp)
+	snapshot.Uint(c, &a.flags)
 }
 
-func (p *point) walk(c *state.Codec) {
-	state.Int(c, &p.t)
-	state.Int(c, &p.v)
-	state.Int(c, &p.start)
-	state.Bool(c, &p.tail)
+func (p *point) walk(c *snapshot.Codec) {
+	snapshot.Int(c, &p.t)
+	snapshot.Int(c, &p.v)
+	snapshot.Int(c, &p.start)
+	snapshot.Bool(c, &p.tail)
 }
 
-func (h *history) walk(c *state.Codec) {
-	state.Uint(c, &h.account)
-	state.Bool(c, &h.first)
-	state.Bool(c, &h.credited)
-	state.Int(c, &h.creditT)
-	state.Int(c, &h.breakT)
+func (h *history) walk(c *snapshot.Codec) {
+	snapshot.Uint(c, &h.account)
+	snapshot.Bool(c, &h.first)
+	snapshot.Bool(c, &h.credited)
+	snapshot.Int(c, &h.creditT)
+	snapshot.Int(c, &h.breakT)
 	points := h.track.points(nil)
-	state.Slice(c, &points, func(p *point) { p.walk(c) })
+	snapshot.Slice(c, &points, func(p *point) { p.walk(c) })
 	if c.Reading() {
 		h.track.set(points)
 	}
 }
 
-func (m *meter) walk(c *state.Codec, zones, replicas *numbering) {
-	state.Uint(c, &m.kind)
-	state.Bool(c, &m.inUse)
-	state.Bool(c, &m.first)
-	state.Bool(c, &m.shadow)
-	state.Bool(c, &m.rawSeen)
+func (m *meter) walk(c *snapshot.Codec, zones, replicas *numbering) {
+	snapshot.Uint(c, &m.kind)
+	snapshot.Bool(c, &m.inUse)
+	snapshot.Bool(c, &m.first)
+	snapshot.Bool(c, &m.shadow)
+	snapshot.Bool(c, &m.rawSeen)
 	walkName(c, replicas, &m.replica)
 	walkName(c, zones, &m.source)
 	walkName(c, zones, &m.zone)
-	state.Int(c, &m.rank)
-	state.Uint(c, &m.holder)
-	state.Uint(c, &m.node)
-	state.Uint(c, &m.comp)
+	snapshot.Int(c, &m.rank)
+	snapshot.Uint(c, &m.holder)
+	snapshot.Uint(c, &m.node)
+	snapshot.Uint(c, &m.comp)
 	for i := range m.base {
 		b := &m.base[i]
-		state.Int(c, &b.t)
-		state.Int(c, &b.v)
-		state.Bool(c, &b.ok)
+		snapshot.Int(c, &b.t)
+		snapshot.Int(c, &b.v)
+		snapshot.Bool(c, &b.ok)
 	}
-	state.Slice(c, &m.points, func(p *meterPoint) {
-		state.Int(c, &p.t)
+	snapshot.Slice(c, &m.points, func(p *meterPoint) {
+		snapshot.Int(c, &p.t)
 		for i := range p.v {
-			state.Int(c, &p.v[i])
+			snapshot.Int(c, &p.v[i])
 		}
-		state.Uint(c, &p.has)
+		snapshot.Uint(c, &p.has)
 		p.users.walk(c)
 		for i := range p.booked {
 			b := &p.booked[i]
-			state.Int(c, &b.start)
-			state.Int(c, &b.e)
+			snapshot.Int(c, &b.start)
+			snapshot.Int(c, &b.e)
 			b.users.walk(c)
 		}
 	})
 }
 
-func (u *users) walk(c *state.Codec) {
+func (u *users) walk(c *snapshot.Codec) {
 	for i := range u {
-		state.Uint(c, &u[i])
+		snapshot.Uint(c, &u[i])
 	}
 }
 
-func (q *Quarantined) walk(c *state.Codec) {
-	state.String(c, &q.Holder.Cluster)
-	state.String(c, &q.Holder.Node)
-	state.Uint(c, &q.Holder.Kind)
-	state.String(c, &q.Holder.ID)
-	state.Uint(c, &q.Component)
-	state.String(c, &q.Zone)
-	state.String(c, &q.Reason)
-	state.Int(c, &q.TMs)
-	state.Float(c, &q.Value)
-	state.Int(c, &q.LastTMs)
-	state.Float(c, &q.LastJoules)
+func (q *Quarantined) walk(c *snapshot.Codec) {
+	snapshot.String(c, &q.Holder.Cluster)
+	snapshot.String(c, &q.Holder.Node)
+	snapshot.Uint(c, &q.Holder.Kind)
+	snapshot.String(c, &q.Holder.ID)
+	snapshot.Uint(c, &q.Component)
+	snapshot.String(c, &q.Zone)
+	snapshot.String(c, &q.Reason)
+	snapshot.Int(c, &q.TMs)
+	snapshot.Float(c, &q.Value)
+	snapshot.Int(c, &q.LastTMs)
+	snapshot.Float(c, &q.LastJoules)
 }
 
 // Quarantine returns the newest samples that were set aside.

@@ -10,8 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wattledger/wattledger/internal/strictyaml"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/strictyaml"
 )
 
 // Generations of exporters, as Mapping.Generation names them.

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/storetest"
+	"github.com/wattledger/wattledger/test/storetest"
 )
 
 // followed is the local engine with InfluxDB behind it: what is appended is fed

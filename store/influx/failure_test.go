@@ -7,7 +7,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/storetest"
+	"github.com/wattledger/wattledger/test/storetest"
 )
 
 func TestFailures(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/influx/influxtest"
+	"github.com/wattledger/wattledger/test/influxtest"
 )
 
 // shared is an InfluxDB that lets everybody in; tests keep to databases of their own.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/influx/influxtest"
+	"github.com/wattledger/wattledger/test/influxtest"
 )
 
 const day0 = 1_760_054_400_000

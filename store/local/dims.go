@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 )

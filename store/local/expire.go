@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/wattledger/wattledger/index"
+	"github.com/wattledger/wattledger/internal/index"
 )
 
 // expire removes single windows and hours that are older than their retention,

@@ -6,8 +6,8 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/redis/redistest"
-	"github.com/wattledger/wattledger/store/storetest"
+	"github.com/wattledger/wattledger/test/redistest"
+	"github.com/wattledger/wattledger/test/storetest"
 )
 
 func TestFailures(t *testing.T) {

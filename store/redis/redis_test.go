@@ -17,7 +17,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/redis/redistest"
+	"github.com/wattledger/wattledger/test/redistest"
 )
 
 func follower(t *testing.T, url string) *Follower {
