@@ -28,13 +28,14 @@ access            internal/strictyaml
 store             power
 store/*           internal/index power store
 receiver/journal  power
-receiver/counter  internal/... power
-receiver          access internal/index power receiver/journal receiver/counter
+receiver/metric   internal/strictyaml power
+receiver/counter  internal/... power receiver/metric
+receiver          access internal/index power receiver/journal receiver/counter receiver/metric
 transform         internal/... power store
 httpapi           access internal/suggest power store
 client            power
 backfill          -
-configs           access internal/suggest power receiver receiver/journal receiver/counter transform store/* httpapi
+configs           access internal/suggest power receiver receiver/* transform store/* httpapi
 cmd/...           ...
 test/...          ...
 store/influx_test store/local

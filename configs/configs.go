@@ -24,6 +24,7 @@ import (
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/store/redis"
@@ -41,21 +42,21 @@ var (
 
 // Config is the whole configuration. Each package owns its part.
 type Config struct {
-	Web        Web                 `yaml:"web"`
-	Log        Log                 `yaml:"log"`
-	Storage    Storage             `yaml:"storage"`
-	Kepler     Kepler              `yaml:"kepler"`
-	Backfill   Backfill            `yaml:"backfill"`
-	Receiver   receiver.Config     `yaml:"receiver"`
-	Journal    journal.Config      `yaml:"journal"`
-	Metrics    counter.TableConfig `yaml:"metrics"`
-	Accounting counter.Config      `yaml:"accounting"`
-	Transform  transform.Config    `yaml:"transform"`
-	Store      local.Config        `yaml:"store"`
-	API        httpapi.Config      `yaml:"api"`
-	Query      Query               `yaml:"query"`
-	InfluxDB   influx.Config       `yaml:"influxdb"`
-	Redis      redis.Config        `yaml:"redis"`
+	Web        Web              `yaml:"web"`
+	Log        Log              `yaml:"log"`
+	Storage    Storage          `yaml:"storage"`
+	Kepler     Kepler           `yaml:"kepler"`
+	Backfill   Backfill         `yaml:"backfill"`
+	Receiver   receiver.Config  `yaml:"receiver"`
+	Journal    journal.Config   `yaml:"journal"`
+	Metrics    metric.Config    `yaml:"metrics"`
+	Accounting counter.Config   `yaml:"accounting"`
+	Transform  transform.Config `yaml:"transform"`
+	Store      local.Config     `yaml:"store"`
+	API        httpapi.Config   `yaml:"api"`
+	Query      Query            `yaml:"query"`
+	InfluxDB   influx.Config    `yaml:"influxdb"`
+	Redis      redis.Config     `yaml:"redis"`
 }
 
 // Web says where the service listens.
@@ -306,8 +307,8 @@ func (w *Web) check() error {
 }
 
 // Tables returns the metric table and the classification rules in force.
-func (c *Config) Tables() (*counter.Table, *transform.Classifier, error) {
-	table, err := counter.ParseTable(metrics)
+func (c *Config) Tables() (*metric.Table, *transform.Classifier, error) {
+	table, err := metric.Parse(metrics)
 	if err != nil {
 		return nil, nil, fmt.Errorf("metrics.yaml: %w", err)
 	}

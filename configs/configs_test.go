@@ -18,6 +18,7 @@ import (
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/store/redis"
@@ -49,7 +50,7 @@ func TestDefaultIsEveryPackagesDefault(t *testing.T) {
 	}
 	f("receiver", c.Receiver, receiver.Default)
 	f("journal", c.Journal, journal.Config{MaxBytes: journal.DefaultMaxBytes, SegmentBytes: journal.DefaultSegmentBytes})
-	f("metrics", c.Metrics, counter.DefaultTableConfig())
+	f("metrics", c.Metrics, metric.DefaultConfig())
 	f("accounting", c.Accounting, counter.DefaultConfig())
 	f("store", c.Store, local.DefaultConfig())
 	f("influxdb", c.InfluxDB, influx.DefaultConfig())

@@ -14,6 +14,7 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // containers maps Kepler's container series the way the metric table does.
@@ -21,8 +22,8 @@ type containers struct{}
 
 func (containers) Knows([]byte) bool { return true }
 
-func (containers) Map(labels []power.Label) (m counter.Mapping, ok bool) {
-	m = counter.Mapping{Role: counter.RoleCounter, MicrojoulesPerUnit: 1e6, Generation: "kepler-0.10+"}
+func (containers) Map(labels []power.Label) (m metric.Mapping, ok bool) {
+	m = metric.Mapping{Role: metric.RoleCounter, MicrojoulesPerUnit: 1e6, Generation: "kepler-0.10+"}
 	m.Holder.Kind = power.Container
 	for _, l := range labels {
 		switch l.Name {

@@ -4,9 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/zeebo/xxh3"
-
-	"github.com/wattledger/wattledger/receiver/counter"
 )
 
 // confine makes q one of a sender that may write the series of some clusters
@@ -21,7 +20,7 @@ func (d *decoder) confine(q *request, clusters []string) {
 
 // claim reports whether the series of a mapping may be taken from this sender.
 // If that has one cluster only, it is the cluster of series that name none.
-func (q *request) claim(m *counter.Mapping) bool {
+func (q *request) claim(m *metric.Mapping) bool {
 	switch {
 	case q.clusters == nil:
 		return true

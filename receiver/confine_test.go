@@ -15,7 +15,7 @@ import (
 
 	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/test/accesstest"
 )
 
@@ -25,7 +25,7 @@ type clusterTable struct{}
 
 func (clusterTable) Knows([]byte) bool { return true }
 
-func (clusterTable) Map(labels []power.Label) (counter.Mapping, bool) {
+func (clusterTable) Map(labels []power.Label) (metric.Mapping, bool) {
 	m, ok := keplerTable{}.Map(labels)
 	m.Holder.Cluster, m.Unnamed = "default", true
 	for _, l := range labels {

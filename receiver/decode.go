@@ -13,6 +13,7 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // A Cache knows series by key and books requests. *counter.Cache is the one
@@ -23,13 +24,21 @@ type Cache interface {
 	Apply(r *counter.Request) counter.Outcome
 }
 
+// A Mapper is the metric table. Map is a pure function of the labels, safe for
+// concurrent use; labels hold __name__, are sorted by name and have no empty
+// values. What it maps nothing for is left out.
+type Mapper interface {
+	Knows(metric []byte) bool
+	Map(labels []power.Label) (m metric.Mapping, ok bool)
+}
+
 // A decoder turns bodies into what is to be booked. The labels of a known
 // series are never parsed: its key is a hash of bytes as they stand in the
 // body. It is safe for concurrent use.
 type decoder struct {
 	limits  Config
 	cache   Cache
-	mapper  counter.Mapper
+	mapper  Mapper
 	strings *interner
 	zstd    *zstd.Decoder
 
@@ -38,7 +47,7 @@ type decoder struct {
 	seedV1, seedV2 uint64
 }
 
-func newDecoder(limits Config, cache Cache, mapper counter.Mapper) (*decoder, error) {
+func newDecoder(limits Config, cache Cache, mapper Mapper) (*decoder, error) {
 	d := &decoder{
 		limits:  limits,
 		cache:   cache,
@@ -430,7 +439,7 @@ func (d *decoder) resolve(q *request, protocol journal.Protocol, i int, horizonM
 	fresh := int32(len(q.out.New))
 	q.fresh.Add(uint32(key.Lo), uint32(fresh))
 	s := counter.Series{Key: key, Mapping: mapping}
-	if mapping.Role == counter.RoleFact {
+	if mapping.Role == metric.RoleFact {
 		s.Labels = withoutName(owned)
 	}
 	q.out.New = append(q.out.New, s)
@@ -475,7 +484,7 @@ func (d *decoder) describe(q *request, protocol journal.Protocol, r *row) string
 }
 
 // look notes what a series that was parsed tells of its sender.
-func (q *request) look(mapping *counter.Mapping, ok bool) {
+func (q *request) look(mapping *metric.Mapping, ok bool) {
 	q.looked = true
 	s := &q.seen
 	if ok && s.generation == "" {

@@ -25,6 +25,7 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // A booked sample is one that reached the cache.
@@ -125,7 +126,7 @@ func (keplerTable) Knows(metric []byte) bool {
 	return bytes.HasPrefix(metric, []byte("kepler_")) || bytes.HasPrefix(metric, []byte("kube_"))
 }
 
-func (keplerTable) Map(labels []power.Label) (m counter.Mapping, ok bool) {
+func (keplerTable) Map(labels []power.Label) (m metric.Mapping, ok bool) {
 	var all strings.Builder
 	name := ""
 	for _, l := range labels {
@@ -134,9 +135,9 @@ func (keplerTable) Map(labels []power.Label) (m counter.Mapping, ok bool) {
 		}
 		fmt.Fprintf(&all, "%q=%q,", l.Name, l.Value)
 	}
-	m = counter.Mapping{Role: counter.RoleCounter, Zone: all.String(), Generation: "kepler-0.10+"}
+	m = metric.Mapping{Role: metric.RoleCounter, Zone: all.String(), Generation: "kepler-0.10+"}
 	if strings.HasPrefix(name, "kube_") {
-		m.Role, m.Generation = counter.RoleFact, ""
+		m.Role, m.Generation = metric.RoleFact, ""
 	}
 	return m, strings.HasPrefix(name, "kepler_") || strings.HasPrefix(name, "kube_")
 }
@@ -146,7 +147,7 @@ type everything struct{}
 
 func (everything) Knows([]byte) bool { return true }
 
-func (everything) Map(labels []power.Label) (counter.Mapping, bool) {
+func (everything) Map(labels []power.Label) (metric.Mapping, bool) {
 	m, _ := keplerTable{}.Map(labels)
 	return m, true
 }
@@ -396,7 +397,7 @@ func snap(raw []byte) []byte { return snappy.Encode(nil, raw) }
 
 func uvarintBytes(v uint64) []byte { return binary.AppendUvarint(nil, v) }
 
-func newTestDecoder(t testing.TB, c Cache, m counter.Mapper) *decoder {
+func newTestDecoder(t testing.TB, c Cache, m Mapper) *decoder {
 	t.Helper()
 	d, err := newDecoder(Default, c, m)
 	if err != nil {

@@ -52,7 +52,7 @@ type Handler struct {
 }
 
 // New returns a handler that is not ready yet. It starts nothing.
-func New(limits Config, cache Cache, mapper counter.Mapper, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
+func New(limits Config, cache Cache, mapper Mapper, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
 	if err := limits.Validate(); err != nil {
 		return nil, fmt.Errorf("receiver: %w", err)
 	}

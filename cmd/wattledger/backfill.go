@@ -15,8 +15,8 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 var backfillCommand = taskCommand{name: "backfill", route: "/-/backfill", here: backfillHere, result: printBackfilled}
@@ -148,7 +148,7 @@ func (l *stages) sameClusters(ctx context.Context, source *backfill.Source, from
 			labels[i] = power.Label{Name: x.Name, Value: x.Value}
 		}
 		m, ok := l.table.Map(labels)
-		if !ok || m.Role == counter.RoleFact {
+		if !ok || m.Role == metric.RoleFact {
 			continue
 		}
 		if k := (nodeKey{m.Holder.Cluster, m.Holder.Node}); !known[k] && elsewhere[k.node] != "" {

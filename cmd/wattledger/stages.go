@@ -14,6 +14,7 @@ import (
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/transform"
 )
@@ -22,7 +23,7 @@ import (
 // what runs by itself.
 type stages struct {
 	books     *local.Store
-	table     *counter.Table
+	table     *metric.Table
 	rules     *transform.Classifier
 	tariff    *transform.Tariff
 	directory *transform.Directory

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // An account is the state of one counter: what it last showed, and whose it is.
@@ -16,12 +17,12 @@ type account struct {
 	holder  uint32
 	node    uint32
 	next    uint32 // next account of the same holder, plus one; 0 ends the list
-	side    uint32 // index plus one into the shard's histories (RoleCounter) or meters (other roles)
+	side    uint32 // index plus one into the shard's histories (metric.RoleCounter) or meters (other roles)
 	seenMin uint32 // arrival of the last sample, minutes since the epoch
 	scale   float32
 	replica uint16
 	zone    uint16
-	role    Role
+	role    metric.Role
 	measure power.Measure
 	comp    power.Component
 	flags   accountFlags

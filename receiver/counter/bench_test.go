@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // discard is a Sink that keeps nothing.
@@ -36,17 +37,17 @@ func newFleet(series int) *fleet {
 	const perNode = 8 + 2*100
 	for i := range series {
 		node := fmt.Sprintf("node-%d", i/perNode)
-		m := Mapping{Holder: power.HolderKey{Cluster: "c1", Node: node, Kind: power.Node}, MicrojoulesPerUnit: 1e6, Generation: KeplerNew}
+		m := metric.Mapping{Holder: power.HolderKey{Cluster: "c1", Node: node, Kind: power.Node}, MicrojoulesPerUnit: 1e6, Generation: metric.KeplerNew}
 		k := i % perNode
 		m.Component, m.Zone = power.CPU, "package"
 		if k%2 == 1 {
 			m.Component, m.Zone = power.DRAM, "dram"
 		}
 		if k < 8 {
-			m.Role = [4]Role{RoleNodeRaw, RoleNodeActive, RoleNodeIdle, RoleNodeWatts}[k/2]
+			m.Role = [4]metric.Role{metric.RoleNodeRaw, metric.RoleNodeActive, metric.RoleNodeIdle, metric.RoleNodeWatts}[k/2]
 			m.Measure = [4]power.Measure{power.Used, power.Active, power.NodeIdle, power.Used}[k/2]
 		} else {
-			m.Role, m.Holder.Kind, m.Holder.ID = RoleCounter, power.Container, fmt.Sprintf("%064x", i/2)
+			m.Role, m.Holder.Kind, m.Holder.ID = metric.RoleCounter, power.Container, fmt.Sprintf("%064x", i/2)
 			m.Attributes = power.Attributes{Container: "main", PodUID: "u", Runtime: "containerd"}
 		}
 		f.series = append(f.series, Series{Key: Key{rand.Uint64(), rand.Uint64()}, Mapping: m})

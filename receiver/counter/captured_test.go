@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
+	"github.com/wattledger/wattledger/test/exposition"
 )
 
 // captured is where the bodies lie that a real Prometheus sent of a real Kepler.
@@ -87,7 +89,7 @@ type sample struct {
 // feeder gives samples to a cache as the receiver does.
 type feeder struct {
 	cache    *Cache
-	table    Mapper
+	table    *metric.Table
 	position uint64
 	seed     maphash.Seed
 	arrival  int64
@@ -96,8 +98,22 @@ type feeder struct {
 
 var (
 	once        sync.Once
-	sharedTable *Table // parsed once: tests make many caches
+	sharedTable *metric.Table // parsed once: tests make many caches
 )
+
+// shippedTable is the metric table that the product ships with.
+func shippedTable(t testing.TB) *metric.Table {
+	t.Helper()
+	file, err := os.ReadFile("../../configs/metrics.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := metric.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
 
 func newFeeder(t testing.TB, sink Sink) *feeder {
 	once.Do(func() { sharedTable = shippedTable(t) })
@@ -109,7 +125,7 @@ func (f *feeder) send(samples []sample) Outcome {
 	r := Request{Position: f.position, ArrivalMs: f.arrival}
 	for _, s := range samples {
 		m, ok := f.table.Map(s.labels)
-		if name := labelValue(s.labels, "__name__"); ok && !f.table.Knows([]byte(name)) {
+		if name := exposition.Value(s.labels, "__name__"); ok && !f.table.Knows([]byte(name)) {
 			panic("the table maps series of " + name + " and does not know it")
 		}
 		if !ok {

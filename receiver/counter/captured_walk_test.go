@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/test/exposition"
 )
 
 // What docs/accounting.md says of the captured bodies, container by container:
@@ -41,11 +42,11 @@ func walkCaptured(t *testing.T, id, zone string) (w walked) {
 	var all []sample
 	for _, body := range bodies(t, "v1") {
 		for _, s := range body {
-			switch labelValue(s.labels, "__name__") {
+			switch exposition.Value(s.labels, "__name__") {
 			case "kepler_node_cpu_joules_total":
 				node = min(node, s.tMs)
 			case "kepler_container_cpu_joules_total":
-				if labelValue(s.labels, "container_id")[:8] == id && labelValue(s.labels, "zone") == zone && !math.IsNaN(s.value) {
+				if exposition.Value(s.labels, "container_id")[:8] == id && exposition.Value(s.labels, "zone") == zone && !math.IsNaN(s.value) {
 					all = append(all, s)
 				}
 			}

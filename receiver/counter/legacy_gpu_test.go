@@ -2,6 +2,8 @@ package counter
 
 import (
 	"testing"
+
+	"github.com/wattledger/wattledger/test/exposition"
 )
 
 // Legacy Kepler numbers the GPUs that dcgm-exporter knows by UUID: one device,
@@ -19,7 +21,7 @@ func TestLegacyGPUsAndDCGMAreOneDevice(t *testing.T) {
 				if text == dcgm {
 					v *= 1000 // millijoules
 				}
-				f.send([]sample{{labels: series(t, text), tMs: f.arrival + int64(i)*15_000, value: v}})
+				f.send([]sample{{labels: exposition.Series(t, text), tMs: f.arrival + int64(i)*15_000, value: v}})
 			}
 		}
 		if got, want := b.total("c1/a/node", "m0", "gpu"), int64(900e6); int64(got) != want {

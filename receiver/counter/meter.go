@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // A meter keeps the recent samples of what is measured in several series at
@@ -46,9 +47,9 @@ const (
 	numFields
 )
 
-var fieldOf = map[Role]field{
-	RoleNodeRaw: fieldRaw, RoleNodeActive: fieldActive, RoleNodeIdle: fieldIdle, RoleNodeWatts: fieldWatts,
-	RoleGPUCounter: fieldRaw, RoleGPUWatts: fieldWatts, RoleGauge: fieldWatts,
+var fieldOf = map[metric.Role]field{
+	metric.RoleNodeRaw: fieldRaw, metric.RoleNodeActive: fieldActive, metric.RoleNodeIdle: fieldIdle, metric.RoleNodeWatts: fieldWatts,
+	metric.RoleGPUCounter: fieldRaw, metric.RoleGPUWatts: fieldWatts, metric.RoleGauge: fieldWatts,
 }
 
 type fieldAt struct {

@@ -54,7 +54,7 @@ var mutants = []mutant{
 	{"what comes back begins anew", "shard.go",
 		"if g, ok := n.gone[name]; ok {\n			a.lastT, a.lastV = g.lastT, g.lastV\n", "if _, ok := n.gone[name]; ok {\n"},
 	{"other exporters make a node known", "shard.go",
-		"(m.Source == \"\" || m.Generation != OtherSource) {", "true {"},
+		"(m.Source == \"\" || m.Generation != metric.OtherSource) {", "true {"},
 }
 
 // Each seeded bug is caught by a test of a rule, or by the model.

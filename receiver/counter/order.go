@@ -1,6 +1,10 @@
 package counter
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/wattledger/wattledger/receiver/metric"
+)
 
 // An order is a request's samples, as indexes, sorted by shard.
 type order struct {
@@ -32,7 +36,7 @@ func sortByShard(r *Request) *order {
 		case m.Ref&refAccount != 0:
 			s = m.Ref.shard()
 		case m.Ref&refFact != 0:
-		case r.New[m.New].Mapping.Role == RoleFact:
+		case r.New[m.New].Mapping.Role == metric.RoleFact:
 		default:
 			h := &r.New[m.New].Mapping.Holder
 			if name := (nodeName{h.Cluster, h.Node}); name != near || nearShard < 0 {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
+	"github.com/wattledger/wattledger/test/exposition"
 )
 
 // Every trap of Kepler's series has one test, named after it, with the figures
@@ -38,9 +40,9 @@ func (b *bench) at(seconds float64, lines ...string) Outcome {
 func (b *bench) samples(seconds float64, lines ...string) []sample {
 	b.t.Helper()
 	var all []sample
-	eachSample(b.t, []byte(strings.Join(lines, "\n")+"\n"), func(l []power.Label, v float64) {
-		for _, extra := range append(slices.Clone(b.extra), instance) {
-			if labelValue(l, extra.Name) == "" {
+	exposition.Each(b.t, []byte(strings.Join(lines, "\n")+"\n"), func(l []power.Label, v float64) {
+		for _, extra := range append(slices.Clone(b.extra), exposition.Instance) {
+			if exposition.Value(l, extra.Name) == "" {
 				l = append(l, extra)
 			}
 		}
@@ -120,7 +122,7 @@ func TestRule01ZonesOverlap(t *testing.T) {
 	b.accounts("node/ m0 cpu", "node/ m0 dram", "container/c1 m0 cpu", "container/c1 m0 dram")
 
 	b = newBench(t)
-	config := DefaultTableConfig()
+	config := metric.DefaultConfig()
 	config.Book = "psys"
 	table, err := shippedTable(t).Configure(config)
 	if err != nil {

@@ -1,6 +1,9 @@
 package counter
 
-import "github.com/wattledger/wattledger/power"
+import (
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
+)
 
 // A Key is the 128-bit hash of a label set as it stood on the wire. Two keys
 // may name one series (the two protocols hash differently); one key never
@@ -34,7 +37,7 @@ func (r Ref) account() uint32  { return uint32(r) }
 // A Series is a label set seen for the first time in a request.
 type Series struct {
 	Key     Key
-	Mapping Mapping
+	Mapping metric.Mapping
 	Labels  []power.Label // of a fact, without __name__; nil otherwise
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // A shard keeps the accounts of some of the nodes. A node and everything on it
@@ -100,7 +101,7 @@ func (s *shard) apply(m *Sample, o *Outcome) {
 		o.NotNumbers++
 		return
 	}
-	if a.role == RoleCounter {
+	if a.role == metric.RoleCounter {
 		s.count(i, m, o)
 	} else {
 		s.measureTogether(i, m, o)
@@ -121,7 +122,7 @@ func (s *shard) recredit(n uint32) {
 	for _, hi := range holders {
 		for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
 			a := &s.accounts[next-1]
-			if a.role != RoleCounter || a.side == 0 {
+			if a.role != metric.RoleCounter || a.side == 0 {
 				continue
 			}
 			if h := s.histories[a.side-1]; h.first && !h.credited {
@@ -139,7 +140,7 @@ func (s *shard) recredit(n uint32) {
 
 // resolve returns the account that a new series belongs to, making what is
 // missing of it. fresh says that the account is new.
-func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
+func (s *shard) resolve(m *metric.Mapping) (i uint32, fresh bool) {
 	ni := s.node(m)
 	hi := s.holder(ni, m)
 	s.tell(hi, m)
@@ -165,11 +166,11 @@ func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
 	if h.kind == power.Node {
 		a.flags |= flagNode
 		// Other exporters' devices say nothing of when Kepler's counters began to come.
-		if m.Role != RoleGauge && (m.Source == "" || m.Generation != OtherSource) {
+		if m.Role != metric.RoleGauge && (m.Source == "" || m.Generation != metric.OtherSource) {
 			a.flags |= flagWitness
 		}
 	}
-	if m.Role != RoleCounter {
+	if m.Role != metric.RoleCounter {
 		a.side = s.meter(a, m) + 1
 	} else if n := &s.nodes[ni]; n.gone != nil {
 		name := accountName{localName{h.kind, h.id}, a.measure, a.comp, m.Zone}
@@ -178,10 +179,10 @@ func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
 			delete(n.gone, name)
 		}
 	}
-	if m.Role == RoleGPUCounter {
+	if m.Role == metric.RoleGPUCounter {
 		s.nodes[ni].gpuShares = true
 	}
-	if m.Role == RoleCounter && h.kind == power.Node && m.Component == power.GPU && !s.nodes[ni].legacyGPUs {
+	if m.Role == metric.RoleCounter && h.kind == power.Node && m.Component == power.GPU && !s.nodes[ni].legacyGPUs {
 		s.nodes[ni].legacyGPUs = true
 		s.shadowNVIDIA(ni)
 	}
@@ -189,7 +190,7 @@ func (s *shard) resolve(m *Mapping) (i uint32, fresh bool) {
 }
 
 // knows says whether the account that a new series belongs to exists.
-func (s *shard) knows(m *Mapping) bool {
+func (s *shard) knows(m *metric.Mapping) bool {
 	ni, ok := s.nodeOf[nodeName{m.Holder.Cluster, m.Holder.Node}]
 	if !ok {
 		return false
@@ -204,7 +205,7 @@ func (s *shard) knows(m *Mapping) bool {
 
 // tell announces the holder of a new series, unless all that it says of it was
 // told of the series before.
-func (s *shard) tell(hi uint32, m *Mapping) {
+func (s *shard) tell(hi uint32, m *metric.Mapping) {
 	h := &s.holders[hi]
 	now := announcement{hi + 1, m.Attributes, s.nodes[h.node].generation}
 	if s.told != now {
@@ -214,7 +215,7 @@ func (s *shard) tell(hi uint32, m *Mapping) {
 }
 
 // find returns the account of a holder that a series of a zone belongs to.
-func (s *shard) find(hi uint32, m *Mapping, zone uint16) (uint32, bool) {
+func (s *shard) find(hi uint32, m *metric.Mapping, zone uint16) (uint32, bool) {
 	for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
 		a := &s.accounts[next-1]
 		if a.role == m.Role && a.measure == m.Measure && a.comp == m.Component && a.zone == zone {
@@ -224,7 +225,7 @@ func (s *shard) find(hi uint32, m *Mapping, zone uint16) (uint32, bool) {
 	return 0, false
 }
 
-func (s *shard) node(m *Mapping) uint32 {
+func (s *shard) node(m *metric.Mapping) uint32 {
 	name := nodeName{m.Holder.Cluster, m.Holder.Node}
 	ni := s.near.node
 	if int(ni) >= len(s.nodes) || s.nodes[ni].nodeName() != name {
@@ -244,7 +245,7 @@ func (s *shard) node(m *Mapping) uint32 {
 	return ni
 }
 
-func (s *shard) holder(ni uint32, m *Mapping) uint32 {
+func (s *shard) holder(ni uint32, m *metric.Mapping) uint32 {
 	name := holderName{ni, localName{m.Holder.Kind, m.Holder.ID}}
 	if hi := s.near.holder; s.holds(hi, name) {
 		return hi
@@ -297,17 +298,17 @@ func (s *shard) delist(hi uint32) {
 
 // meter returns the meter that an account shares with the other series of the
 // same zone, device or GPU share.
-func (s *shard) meter(a *account, m *Mapping) uint32 {
+func (s *shard) meter(a *account, m *metric.Mapping) uint32 {
 	kind, owner := nodeMeter, a.holder
 	switch m.Role {
-	case RoleGPUCounter, RoleGPUWatts:
+	case metric.RoleGPUCounter, metric.RoleGPUWatts:
 		kind = shareMeter
-	case RoleGauge:
+	case metric.RoleGauge:
 		kind = gaugeMeter
 	}
 	if kind != shareMeter {
 		// A device's energy is its node's, whomever the series names as user.
-		owner = s.holder(a.node, &Mapping{Holder: power.HolderKey{Kind: power.Node}})
+		owner = s.holder(a.node, &metric.Mapping{Holder: power.HolderKey{Kind: power.Node}})
 		s.sink.Holder(s.number, owner, s.holders[owner].key(s), power.Attributes{}, s.nodes[a.node].generation)
 	}
 	source, zone := s.zones.id(m.Source), s.zones.id(m.Zone)
@@ -441,13 +442,13 @@ func (s *shard) forget(hi uint32) (accounts int) {
 		a := &s.accounts[i]
 		next = a.next
 		zone, _ := splitZone(s.zones.name(a.zone))
-		if a.role == RoleCounter && a.lastT != never {
+		if a.role == metric.RoleCounter && a.lastT != never {
 			n.leave(accountName{name, a.measure, a.comp, zone}, goneAccount{a.lastT, a.lastV, a.seenMin})
 		}
-		if a.role == RoleCounter && a.side != 0 {
+		if a.role == metric.RoleCounter && a.side != 0 {
 			s.dropHistory(a)
 		}
-		if mi := a.side; a.role != RoleCounter && s.meters[mi-1].kind == shareMeter && s.meters[mi-1].inUse {
+		if mi := a.side; a.role != metric.RoleCounter && s.meters[mi-1].kind == shareMeter && s.meters[mi-1].inUse {
 			mt := &s.meters[mi-1]
 			if t, v, ok := mt.before(len(mt.points), fieldRaw); ok {
 				n.leave(accountName{name, power.Used, a.comp, zone}, goneAccount{t, v, a.seenMin})

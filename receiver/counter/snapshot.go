@@ -10,6 +10,7 @@ import (
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/internal/snapshot"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // snapshotVersion is raised whenever what is written changes.
@@ -41,7 +42,7 @@ func (c *Cache) Booked(holders []power.HolderKey, nowMs int64) {
 	for _, key := range holders {
 		s := c.shards[shardOf(key.Cluster, key.Node)]
 		s.mu.Lock()
-		n := &s.nodes[s.node(&Mapping{Holder: key})]
+		n := &s.nodes[s.node(&metric.Mapping{Holder: key})]
 		if n.booked == nil {
 			n.booked = map[localName]uint32{}
 		}
@@ -160,12 +161,12 @@ func (s *shard) check() error {
 			continue
 		}
 		side := len(s.histories)
-		if a.role != RoleCounter {
+		if a.role != metric.RoleCounter {
 			side = len(s.meters)
 		}
 		if int(a.holder) >= len(s.holders) || int(a.node) >= len(s.nodes) || int(a.next) > len(s.accounts) ||
-			int(a.side) > side || (a.role != RoleCounter && a.side == 0) ||
-			(a.role == RoleCounter && a.side != 0 && s.histories[a.side-1] == nil) || int(a.comp) >= power.NumComponents {
+			int(a.side) > side || (a.role != metric.RoleCounter && a.side == 0) ||
+			(a.role == metric.RoleCounter && a.side != 0 && s.histories[a.side-1] == nil) || int(a.comp) >= power.NumComponents {
 			return fmt.Errorf("%w: account %d refers to nothing", snapshot.ErrMalformed, i)
 		}
 	}

@@ -1,4 +1,4 @@
-package counter
+package metric
 
 import "github.com/wattledger/wattledger/power"
 
@@ -50,15 +50,4 @@ type Mapping struct {
 	Replica            string // which of a pair of Prometheus replicas sent it; empty for none
 	Generation         string // "kepler-0.10+", "kepler-legacy" or "other"
 	Fact               power.FactKind
-}
-
-// A Mapper is the metric table. Map is a pure function of the labels, safe for
-// concurrent use. ok is false when the table maps nothing, which is how most
-// series of a cluster are answered. labels hold __name__, are sorted by name
-// and have no empty values; the strings may be kept.
-type Mapper interface {
-	// Knows says whether there are series of a metric that Map maps. Three of
-	// four series that Kepler sends are of metrics that tell nothing new.
-	Knows(metric []byte) bool
-	Map(labels []power.Label) (m Mapping, ok bool)
 }

@@ -1,4 +1,4 @@
-package counter
+package metric
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"github.com/wattledger/wattledger/power"
 )
 
-// A row says what the series of a metric mean. The columns are documented where
+// A Rule says what the series of a metric mean. The columns are documented where
 // users meet them, at the head of configs/metrics.yaml.
-type row struct {
+type Rule struct {
 	Metric         labelNames       `yaml:"metric"`
 	About          string           `yaml:"about"`
 	Generation     string           `yaml:"generation"`
@@ -175,7 +175,7 @@ func quoted(words []string) string {
 }
 
 // check finds the rows that could not mean anything and completes the rest.
-func (r *row) check() error {
+func (r *Rule) check() error {
 	switch {
 	case len(r.Metric) == 0:
 		return errors.New("column metric is missing")
@@ -216,7 +216,7 @@ func (r *row) check() error {
 	return r.checkHolder()
 }
 
-func (r *row) checkHolder() error {
+func (r *Rule) checkHolder() error {
 	ofNode := false
 	switch r.Role.value {
 	case RoleNodeActive:
@@ -261,13 +261,13 @@ func (r *row) checkHolder() error {
 	return nil
 }
 
-func (r *row) useMeasure(standard string) {
+func (r *Rule) useMeasure(standard string) {
 	if r.Measure.name == "" {
 		r.Measure.name, r.Measure.value = standard, measures[standard]
 	}
 }
 
-func (r *row) conditions() string {
+func (r *Rule) conditions() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(r.When)) {
 		parts = append(parts, name+"="+strings.Join(r.When[name], "|"))
@@ -282,7 +282,7 @@ func (r *row) conditions() string {
 }
 
 // meaning says in words what the row does with a sample.
-func (r *row) meaning(book map[string]power.Component) string {
+func (r *Rule) meaning(book map[string]power.Component) string {
 	switch r.Role.value {
 	case roleIgnore:
 		return "ignored"

@@ -1,4 +1,6 @@
-package counter
+// Package metric holds the metric table: what the series of each metric that
+// exporters send mean for the books.
+package metric
 
 import (
 	"errors"
@@ -21,9 +23,9 @@ const (
 	OtherSource  = "other"
 )
 
-// TableConfig is what users choose about the metric table without touching its
+// Config is what users choose about the metric table without touching its
 // rows.
-type TableConfig struct {
+type Config struct {
 	File           string   `yaml:"file"`            // rows that add to the built-in table or take the place of its rows
 	Book           string   `yaml:"book"`            // which RAPL zones are booked: "package+dram" or "psys"
 	ClusterLabel   string   `yaml:"cluster_label"`   // the label that names the cluster
@@ -31,9 +33,9 @@ type TableConfig struct {
 	ReplicaLabels  []string `yaml:"replica_labels"`  // labels that tell the replicas of an HA pair apart
 }
 
-// DefaultTableConfig returns the configuration the product ships with.
-func DefaultTableConfig() TableConfig {
-	return TableConfig{
+// DefaultConfig returns the configuration the product ships with.
+func DefaultConfig() Config {
+	return Config{
 		Book:           "package+dram",
 		ClusterLabel:   "cluster",
 		DefaultCluster: "default",
@@ -41,21 +43,19 @@ func DefaultTableConfig() TableConfig {
 	}
 }
 
-// A Table is the metric table: rows that say what the series of a metric mean.
+// A Table is the metric table: rules that say what the series of a metric mean.
 // It is immutable and safe for concurrent use.
 type Table struct {
-	config TableConfig
+	config Config
 	books  map[string]map[string]power.Component // zone to component, by book
-	rows   map[string][]row                      // by metric; the first row whose conditions hold decides
+	rows   map[string][]Rule                     // by metric; the first row whose conditions hold decides
 	order  []string                              // metrics in the order of the files
 }
 
-var _ Mapper = (*Table)(nil)
-
-// ParseTable reads a metric table, with the default configuration. Unknown
+// Parse reads a metric table, with the default configuration. Unknown
 // keys, units, roles and components are errors that name the line.
-func ParseTable(file []byte) (*Table, error) {
-	t := &Table{config: DefaultTableConfig(), books: map[string]map[string]power.Component{}, rows: map[string][]row{}}
+func Parse(file []byte) (*Table, error) {
+	t := &Table{config: DefaultConfig(), books: map[string]map[string]power.Component{}, rows: map[string][]Rule{}}
 	if err := t.read(file); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (t *Table) Extend(file []byte) (*Table, error) {
 }
 
 // Configure returns the same rows under another configuration.
-func (t *Table) Configure(c TableConfig) (*Table, error) {
+func (t *Table) Configure(c Config) (*Table, error) {
 	if _, ok := t.books[c.Book]; !ok {
 		return nil, fmt.Errorf("book %q: the metric table has no such book, it has %s", c.Book, quoted(slices.Sorted(maps.Keys(t.books))))
 	}
@@ -90,7 +90,7 @@ func (t *Table) Configure(c TableConfig) (*Table, error) {
 func (t *Table) read(file []byte) error {
 	var doc struct {
 		Books map[string]map[string]rowComponent `yaml:"books"`
-		Rows  []row                              `yaml:"rows"`
+		Rows  []Rule                             `yaml:"rows"`
 	}
 	lines, err := decodeStrict(file, &doc)
 	if err != nil {
@@ -103,7 +103,7 @@ func (t *Table) read(file []byte) error {
 		}
 		t.books[name] = book
 	}
-	fresh := map[string][]row{}
+	fresh := map[string][]Rule{}
 	for i, r := range doc.Rows {
 		if err := r.check(); err != nil {
 			return fmt.Errorf("line %d: row %q: %w", lines[i], strings.Join(r.Metric, ", "), err)
@@ -149,7 +149,8 @@ func decodeStrict(file []byte, doc any) (lines []int, err error) {
 	return lines, nil
 }
 
-// Knows implements Mapper.
+// Knows says whether there are series of a metric that Map maps. Three of four
+// series that Kepler sends are of metrics that tell nothing new.
 func (t *Table) Knows(metric []byte) bool {
 	rows := t.rows[string(metric)]
 	for i := range rows {
@@ -160,7 +161,10 @@ func (t *Table) Knows(metric []byte) bool {
 	return false
 }
 
-// Map implements Mapper.
+// Map says what a label set means. It is a pure function of the labels; ok is
+// false when the table maps nothing, which is how most series of a cluster are
+// answered. labels hold __name__, are sorted by name and have no empty values;
+// the strings may be kept.
 func (t *Table) Map(labels []power.Label) (Mapping, bool) {
 	rows := t.rows[labelValue(labels, "__name__")]
 	for i := range rows {
@@ -171,7 +175,7 @@ func (t *Table) Map(labels []power.Label) (Mapping, bool) {
 	return Mapping{}, false
 }
 
-func (t *Table) apply(r *row, labels []power.Label) (m Mapping, ok bool) {
+func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 	if r.Role.value == roleIgnore {
 		return Mapping{}, false
 	}
@@ -229,7 +233,7 @@ func (t *Table) apply(r *row, labels []power.Label) (m Mapping, ok bool) {
 }
 
 // holds says whether the conditions of r hold for a label set.
-func (r *row) holds(labels []power.Label) bool {
+func (r *Rule) holds(labels []power.Label) bool {
 	for name, want := range r.When {
 		if !want.matches(labelValue(labels, name)) {
 			return false
@@ -243,7 +247,7 @@ func (r *row) holds(labels []power.Label) bool {
 	return true
 }
 
-func (r *row) attributes(labels []power.Label) power.Attributes {
+func (r *Rule) attributes(labels []power.Label) power.Attributes {
 	a := power.Attributes{
 		Container: firstLabel(labels, r.Attributes.Container),
 		Pod:       firstLabel(labels, r.Attributes.Pod),
@@ -263,7 +267,7 @@ func (r *row) attributes(labels []power.Label) power.Attributes {
 // one for certain. The labels pod, namespace and container are put on by the
 // scrape too, and then name the exporter's own pod: see metrics.yaml, column
 // exporter, for the rule that tells the two apart.
-func (r *row) deviceUser(labels []power.Label) (power.Attributes, bool) {
+func (r *Rule) deviceUser(labels []power.Label) (power.Attributes, bool) {
 	for _, shared := range r.Shared {
 		if labelValue(labels, shared) != "" {
 			return power.Attributes{}, false
@@ -313,7 +317,7 @@ func firstLabel(labels []power.Label, names []string) string {
 }
 
 // Config returns the configuration in force.
-func (t *Table) Config() TableConfig { return t.config }
+func (t *Table) Config() Config { return t.config }
 
 // Metrics returns the metrics the table has rows for, in the order of its files.
 func (t *Table) Metrics() []string { return slices.Clone(t.order) }

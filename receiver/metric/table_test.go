@@ -1,4 +1,4 @@
-package counter
+package metric
 
 import (
 	"fmt"
@@ -6,11 +6,11 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/test/exposition"
 )
 
 func shippedTable(t testing.TB) *Table {
@@ -19,70 +19,18 @@ func shippedTable(t testing.TB) *Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := ParseTable(file)
+	table, err := Parse(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return table
 }
 
-// series parses one series of the text format, and adds the labels of a scrape.
-func series(t testing.TB, text string, scrape ...power.Label) []power.Label {
-	t.Helper()
-	var found []power.Label
-	eachSample(t, []byte(text+" 1\n"), func(l []power.Label, _ float64) { found = l })
-	for _, s := range scrape {
-		if labelValue(found, s.Name) == "" {
-			found = append(found, s)
-		}
-	}
-	slices.SortFunc(found, func(a, b power.Label) int { return strings.Compare(a.Name, b.Name) })
-	return found
-}
-
-// eachSample reads the text format as Kepler writes it, without its comments.
-func eachSample(t testing.TB, text []byte, fn func([]power.Label, float64)) {
-	t.Helper()
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		metric, rest, ok := strings.Cut(line, "{")
-		end := strings.LastIndex(rest, "}")
-		if !ok || end < 0 {
-			t.Fatalf("not a series: %s", line)
-		}
-		list := []power.Label{{Name: "__name__", Value: metric}}
-		for block := rest[:end]; block != ""; {
-			name, after, _ := strings.Cut(block, "=")
-			quoted, err := strconv.QuotedPrefix(after)
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
-			v, err := strconv.Unquote(quoted)
-			if err != nil {
-				t.Fatalf("%s: %v", line, err)
-			}
-			if v != "" {
-				list = append(list, power.Label{Name: name, Value: v})
-			}
-			block = strings.TrimPrefix(after[len(quoted):], ",")
-		}
-		sample, err := strconv.ParseFloat(strings.TrimSpace(rest[end+1:]), 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fn(list, sample)
-	}
-}
-
-var instance = power.Label{Name: "instance", Value: "10.0.0.7:28282"}
-
-func TestTableMapsNewGeneration(t *testing.T) {
+func TestMapsNewGeneration(t *testing.T) {
 	table := shippedTable(t)
 	f := func(text string, want Mapping) {
 		t.Helper()
-		got, ok := table.Map(series(t, text, instance, power.Label{Name: "namespace", Value: "kepler"}, power.Label{Name: "pod", Value: "kepler-x"}, power.Label{Name: "container", Value: "kepler"}))
+		got, ok := table.Map(exposition.Series(t, text, exposition.Instance, power.Label{Name: "namespace", Value: "kepler"}, power.Label{Name: "pod", Value: "kepler-x"}, power.Label{Name: "container", Value: "kepler"}))
 		want.Unnamed = !strings.Contains(text, "cluster=")
 		if !ok || got != want {
 			t.Errorf("%s:\n got %+v, %v\nwant %+v", text, got, ok, want)
@@ -101,7 +49,7 @@ func TestTableMapsNewGeneration(t *testing.T) {
 		Mapping{Role: RoleNodeWatts, Holder: node, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Generation: KeplerNew})
 	// node_name is empty outside Kubernetes: the scrape's instance names the node.
 	f(`kepler_node_cpu_watts{node_name="",path="/p",zone="package"}`,
-		Mapping{Role: RoleNodeWatts, Holder: power.HolderKey{Cluster: "default", Node: instance.Value, Kind: power.Node}, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Generation: KeplerNew})
+		Mapping{Role: RoleNodeWatts, Holder: power.HolderKey{Cluster: "default", Node: exposition.Instance.Value, Kind: power.Node}, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Generation: KeplerNew})
 	f(`kepler_container_cpu_joules_total{container_id="c1",container_name="trainer",node_name="node-a",pod_id="u1",runtime="containerd",state="running",zone="package"}`,
 		Mapping{Role: RoleCounter, Holder: container, Attributes: power.Attributes{Container: "trainer", PodUID: "u1", Runtime: "containerd"}, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Generation: KeplerNew})
 	// Before the pod is known container_name is the pod's name.
@@ -121,13 +69,13 @@ func TestTableMapsNewGeneration(t *testing.T) {
 		Mapping{Role: RoleNodeRaw, Holder: power.HolderKey{Cluster: "seoul", Node: "node-a", Kind: power.Node}, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Replica: "p-1", Generation: KeplerNew})
 }
 
-func TestTableMapsLegacy(t *testing.T) {
+func TestMapsLegacy(t *testing.T) {
 	table := shippedTable(t)
 	f := func(text string, want Mapping) {
 		t.Helper()
-		got, ok := table.Map(series(t, text, instance))
+		got, ok := table.Map(exposition.Series(t, text, exposition.Instance))
 		want.MicrojoulesPerUnit, want.Generation = 1e6, KeplerLegacy
-		want.Holder.Cluster, want.Holder.Node, want.Unnamed = "default", instance.Value, true
+		want.Holder.Cluster, want.Holder.Node, want.Unnamed = "default", exposition.Instance.Value, true
 		if !ok || got != want {
 			t.Errorf("%s:\n got %+v, %v\nwant %+v", text, got, ok, want)
 		}
@@ -148,11 +96,11 @@ func TestTableMapsLegacy(t *testing.T) {
 	f(`kepler_vm_package_joules_total{mode="dynamic",vm_id="v1"}`, Mapping{Role: RoleCounter, Holder: power.HolderKey{Kind: power.VM, ID: "v1"}, Component: power.CPU})
 }
 
-func TestTableMapsNothing(t *testing.T) {
+func TestMapsNothing(t *testing.T) {
 	table := shippedTable(t)
 	f := func(text string) {
 		t.Helper()
-		if m, ok := table.Map(series(t, text, instance)); ok {
+		if m, ok := table.Map(exposition.Series(t, text, exposition.Instance)); ok {
 			t.Errorf("%s maps to %+v, want nothing", text, m)
 		}
 	}
@@ -177,11 +125,11 @@ func TestTableMapsNothing(t *testing.T) {
 	f(`up{job="kepler"}`)
 }
 
-func TestTableMapsDevices(t *testing.T) {
+func TestMapsDevices(t *testing.T) {
 	table := shippedTable(t)
 	f := func(text string, role Role, zone string, priority int, kind power.HolderKind, id string) {
 		t.Helper()
-		m, ok := table.Map(series(t, text, instance, power.Label{Name: "job", Value: "gpu/nvidia-dcgm-exporter"}))
+		m, ok := table.Map(exposition.Series(t, text, exposition.Instance, power.Label{Name: "job", Value: "gpu/nvidia-dcgm-exporter"}))
 		if !ok || m.Role != role || m.Zone != zone || m.Priority != priority || m.Component != power.GPU || m.Holder.Kind != kind || m.Holder.ID != id || m.Holder.Node != "node-a" {
 			t.Errorf("%s: got %+v, %v", text, m, ok)
 		}
@@ -204,7 +152,7 @@ func TestTableMapsDevices(t *testing.T) {
 	f(`npu_chip_info_power{id="0",vdie_id="V-1",node="node-a",pod_name="llm-0",exported_namespace="ml",namespace="npu",container_name="srv"}`, RoleGauge, "v-1", 40, power.Container, "ml/llm-0/srv")
 	f(`all_smi_energy_consumed_joules_total{scope="gpu",host="node-a",gpu_uuid="GPU-AB"}`, RoleNodeRaw, "ab", 60, power.Node, "")
 
-	m, _ := table.Map(series(t, energy+`{UUID="GPU-AB",Hostname="node-a"}`))
+	m, _ := table.Map(exposition.Series(t, energy+`{UUID="GPU-AB",Hostname="node-a"}`))
 	if m.MicrojoulesPerUnit != 1e3 {
 		t.Errorf("a millijoule is %v microjoules, want 1000", m.MicrojoulesPerUnit)
 	}
@@ -212,7 +160,7 @@ func TestTableMapsDevices(t *testing.T) {
 
 // What a scrape of a real exporter maps to adds up to what its node used, and
 // never to the blind sum over zones, levels or totals.
-func TestTableOnWholeScrapes(t *testing.T) {
+func TestOnWholeScrapes(t *testing.T) {
 	table := shippedTable(t)
 	f := func(name string, wantSeries map[Role]int) {
 		t.Helper()
@@ -223,12 +171,12 @@ func TestTableOnWholeScrapes(t *testing.T) {
 		got := map[Role]int{}
 		sums := map[power.HolderKind]float64{}
 		var active, idle, blind float64
-		eachSample(t, text, func(l []power.Label, v float64) {
+		exposition.Each(t, text, func(l []power.Label, v float64) {
 			metric := labelValue(l, "__name__")
 			if strings.HasPrefix(metric, "kepler_container_") && strings.HasSuffix(metric, "joules_total") {
 				blind += v
 			}
-			l = append(slices.DeleteFunc(l, func(p power.Label) bool { return p.Name == "instance" }), instance)
+			l = append(slices.DeleteFunc(l, func(p power.Label) bool { return p.Name == "instance" }), exposition.Instance)
 			m, ok := table.Map(l)
 			if !ok {
 				return
@@ -262,8 +210,8 @@ func TestTableOnWholeScrapes(t *testing.T) {
 	f("legacy-synthetic", map[Role]int{RoleCounter: 2*2*2 + 2 + 2*2*2 + 2, RoleGPUCounter: 2})
 }
 
-func TestTableBookPsys(t *testing.T) {
-	config := DefaultTableConfig()
+func TestBookPsys(t *testing.T) {
+	config := DefaultConfig()
 	config.Book = "psys"
 	table, err := shippedTable(t).Configure(config)
 	if err != nil {
@@ -271,7 +219,7 @@ func TestTableBookPsys(t *testing.T) {
 	}
 	f := func(zone string, want bool) {
 		t.Helper()
-		m, ok := table.Map(series(t, `kepler_node_cpu_joules_total{node_name="n",zone="`+zone+`"}`))
+		m, ok := table.Map(exposition.Series(t, `kepler_node_cpu_joules_total{node_name="n",zone="`+zone+`"}`))
 		if ok != want || ok && m.Component != power.CPU {
 			t.Errorf("zone %s: %+v, %v", zone, m, ok)
 		}
@@ -287,7 +235,7 @@ func TestTableBookPsys(t *testing.T) {
 	}
 }
 
-func TestTableExtend(t *testing.T) {
+func TestExtend(t *testing.T) {
 	table, err := shippedTable(t).Extend([]byte(`
 books: {hwmon: {SOC: cpu}}
 rows:
@@ -297,17 +245,17 @@ rows:
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, ok := table.Map(series(t, `acme_npu_power{node="n",serial="7"}`))
+	m, ok := table.Map(exposition.Series(t, `acme_npu_power{node="n",serial="7"}`))
 	if !ok || m.Role != RoleGauge || m.MicrojoulesPerUnit != 1e3 || m.Zone != "7" {
 		t.Errorf("a row added by a user maps to %+v, %v", m, ok)
 	}
-	if m, ok := table.Map(series(t, `kepler_node_gpu_joules_total{gpu_uuid="GPU-1",node_name="n"}`)); ok {
+	if m, ok := table.Map(exposition.Series(t, `kepler_node_gpu_joules_total{gpu_uuid="GPU-1",node_name="n"}`)); ok {
 		t.Errorf("an ignored metric maps to %+v", m)
 	}
-	if m, ok := table.Map(series(t, `kepler_node_cpu_joules_total{zone="package",node_name="n"}`)); !ok || m.Role != RoleNodeRaw {
+	if m, ok := table.Map(exposition.Series(t, `kepler_node_cpu_joules_total{zone="package",node_name="n"}`)); !ok || m.Role != RoleNodeRaw {
 		t.Errorf("a row that was not replaced maps to %+v, %v", m, ok)
 	}
-	if _, ok := shippedTable(t).Map(series(t, `acme_npu_power{node="n",serial="7"}`)); ok {
+	if _, ok := shippedTable(t).Map(exposition.Series(t, `acme_npu_power{node="n",serial="7"}`)); ok {
 		t.Error("Extend changed the table it was called on")
 	}
 	var text strings.Builder
@@ -319,10 +267,10 @@ rows:
 	}
 }
 
-func TestTableErrorsNameTheLine(t *testing.T) {
+func TestErrorsNameTheLine(t *testing.T) {
 	f := func(file, want string) {
 		t.Helper()
-		_, err := ParseTable([]byte(file))
+		_, err := Parse([]byte(file))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\nerror is %v, want one with %q", file, err, want)
 		}
@@ -346,14 +294,14 @@ func TestTableErrorsNameTheLine(t *testing.T) {
 	f("tables: []", `line 1: unknown key "tables"`)
 }
 
-func FuzzParseTable(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	if file, err := os.ReadFile("../../configs/metrics.yaml"); err == nil {
 		f.Add(file)
 	}
 	f.Add([]byte("rows:\n  - {metric: [a, b], role: fact, fact: pod, when: {x: \"*\"}}\n"))
 	f.Add([]byte("rows: &a\n  - *a\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		table, err := ParseTable(file)
+		table, err := Parse(file)
 		if err != nil {
 			return
 		}
@@ -366,11 +314,11 @@ func FuzzParseTable(f *testing.F) {
 	})
 }
 
-func BenchmarkTableMap(b *testing.B) {
+func BenchmarkMap(b *testing.B) {
 	table := shippedTable(b)
 	var list [][]power.Label
 	for i := range 100 {
-		list = append(list, series(b, fmt.Sprintf(`kepler_container_cpu_joules_total{container_id="c%d",container_name="trainer",node_name="node-a",pod_id="u1",runtime="containerd",state="running",zone="package"}`, i), instance))
+		list = append(list, exposition.Series(b, fmt.Sprintf(`kepler_container_cpu_joules_total{container_id="c%d",container_name="trainer",node_name="node-a",pod_id="u1",runtime="containerd",state="running",zone="package"}`, i), exposition.Instance))
 	}
 	b.ReportAllocs()
 	n := 0
