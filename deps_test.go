@@ -23,6 +23,7 @@ internal/index    -
 internal/snapshot -
 internal/strictyaml -
 internal/suggest  -
+internal/refusal  -
 internal/cluster/... internal/cluster/...
 access            internal/strictyaml
 store             power
@@ -30,9 +31,9 @@ store/*           internal/index power store
 receiver/journal  power
 receiver/metric   internal/strictyaml power
 receiver/counter  internal/... power receiver/metric
-receiver          access internal/index power receiver/journal receiver/counter receiver/metric
+receiver          access internal/index internal/refusal power receiver/journal receiver/counter receiver/metric
 transform         internal/... power store
-httpapi           access internal/suggest power store
+httpapi           access internal/refusal internal/suggest power store
 client            power
 backfill          -
 configs           access internal/suggest power receiver receiver/* transform store/* httpapi

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/access"
+	"github.com/wattledger/wattledger/internal/refusal"
 )
 
 // An audience is who a route is for.
@@ -135,17 +136,23 @@ func (a *api) refuse(reason string, p *Problem) error {
 // is refused can ask as often as he likes.
 const refusedEvery = 10 * time.Second
 
-// refused is what comes before the answer to a request that may not go on.
-func (a *api) refused(rt route, w http.ResponseWriter, r *http.Request, id string, err error) {
+// maxDrainBytes is how much of a refused body is taken so that its sender hears
+// of the refusal; receivers of remote write take no more at a time.
+const maxDrainBytes = 32 << 20
+
+// refuseUnread answers a request that may not go on. Of its body nothing has been read.
+func (a *api) refuseUnread(rt route, w *recorder, r *http.Request, id string, err error) {
 	now := time.Now()
 	if last := a.refusedAt.Load(); now.UnixNano()-last > int64(refusedEvery) && a.refusedAt.CompareAndSwap(last, now.UnixNano()) {
 		a.logger.Warn("request refused; more within ten seconds are only counted", "route", rt.path, "remote", r.RemoteAddr, "request_id", id, "err", err)
 	}
-	if r.ContentLength != 0 {
-		// The server reads a body before it lets the answer out. One that is slow
-		// must not hold up its own refusal.
-		_ = http.NewResponseController(w).SetReadDeadline(now.Add(20 * time.Millisecond))
+	if r.ContentLength == 0 {
+		a.answer(rt, w, r, id, err)
+		return
 	}
+	refusal.Begin(w)
+	a.answer(rt, w, r, id, err)
+	refusal.Drain(w, r, maxDrainBytes)
 }
 
 // bearer returns the token of a request.

@@ -126,6 +126,8 @@ func writeText(w http.ResponseWriter, p *Problem) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	p.setHeaders(h)
+	text := p.Detail + "; nothing was stored\n"
+	h.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(p.Status)
-	io.WriteString(w, p.Detail+"; nothing was stored\n")
+	io.WriteString(w, text)
 }

@@ -48,11 +48,11 @@ func (a *api) serve(rt route) http.Handler {
 
 		switch {
 		case h != nil:
-			if grant, err = a.authorize(rt, r); err == nil {
-				err = a.run(rt, h, rec, r.WithContext(access.With(r.Context(), grant)))
-			} else {
-				a.refused(rt, rec, r, id, err)
+			if grant, err = a.authorize(rt, r); err != nil {
+				a.refuseUnread(rt, rec, r, id, err)
+				return
 			}
+			err = a.run(rt, h, rec, r.WithContext(access.With(r.Context(), grant)))
 			a.answer(rt, rec, r, id, err)
 		case r.Method == http.MethodOptions:
 			// Cross-origin requests are not allowed: no Access-Control header is ever sent.

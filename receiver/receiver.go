@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/wattledger/wattledger/access"
+	"github.com/wattledger/wattledger/internal/refusal"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
@@ -38,6 +39,7 @@ type Handler struct {
 	senders *senders
 
 	requests  sync.Pool           // of *request
+	large     sync.Pool           // of *[]byte, for bodies that a request does not hold on to when it is idle
 	decoding  *semaphore.Weighted // of decoded bytes; see decode
 	bodyBytes atomic.Int64        // held by requests in the works
 
@@ -68,7 +70,7 @@ func New(limits Config, cache Cache, mapper Mapper, j journal.Journal, logger *s
 		logger:   logger,
 		metrics:  newMetrics(reg),
 		senders:  newSenders(limits.MaxSenders),
-		decoding: semaphore.NewWeighted(int64(2 * limits.MaxDecodedBytes)),
+		decoding: semaphore.NewWeighted(int64(limits.MaxDecodedBytes)),
 		idle:     make(chan struct{}),
 	}
 	h.requests.New = func() any { return new(request) }
@@ -143,8 +145,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = h.take(w, r, f, q, from)
 	}
-	if err != nil && !q.whole && r.ContentLength != 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+	unread := err != nil && !q.whole && r.ContentLength != 0
+	if unread {
+		refusal.Begin(w)
 	}
 	code := h.answer(w, f, q, err, began)
 	h.metrics.request(f, code, time.Since(began), len(q.body))
@@ -154,6 +157,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q.reset()
 	h.requests.Put(q)
+	if unread {
+		refusal.Drain(w, r, int64(h.limits.MaxBodyBytes))
+	}
 }
 
 // take reads, decodes, journals and books a request.
@@ -170,7 +176,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 	}
 	defer h.leave()
 	defer func() { h.bodyBytes.Add(-int64(cap(q.body))) }()
-	if err := h.read(w, r, q); err != nil {
+	if err := h.read(w, r, f, q); err != nil {
 		return err
 	}
 	arrivalMs := time.Now().UnixMilli()
@@ -191,17 +197,14 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 	return nil
 }
 
-// drainTime is how long the rest of a body that is refused before its end may
-// still come. The server reads it to its end, or for 256 KiB, before it lets the answer
-// out, so that the connection can be used again; a body that is slow must not
-// hold up its own refusal.
-const drainTime = 20 * time.Millisecond
-
 // firstBodyBytes bounds what is allocated on the word of a Content-Length.
 const firstBodyBytes = 1 << 20
 
+// sizeBytes is how much of a body says what it unpacks to.
+const sizeBytes = 32
+
 // read puts the body into q.body.
-func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error {
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, f form, q *request) error {
 	connection := http.NewResponseController(w)
 	// A ResponseWriter without deadlines leaves the time limit to the server.
 	_ = connection.SetReadDeadline(time.Now().Add(h.limits.BodyTimeout))
@@ -212,6 +215,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error
 		h.bodyBytes.Add(-int64(cap(b)))
 		b = nil
 	}
+	sized := false
 	first := int64(4096)
 	if r.ContentLength > 0 {
 		first = min(r.ContentLength+1, firstBodyBytes) // 1 more, to see the end without growing
@@ -236,6 +240,13 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error
 		if len(b) > h.limits.MaxBodyBytes {
 			return fmt.Errorf("%w: over the limit max_body_bytes (%d)", errTooLarge, h.limits.MaxBodyBytes)
 		}
+		if !sized {
+			// Both encodings say at their beginning what they unpack to: a bomb is
+			// refused before it is held.
+			if sized = len(b) >= sizeBytes; sized && h.decoder.saysTooMuch(f.encoding, b) {
+				return overLimit("max_decoded_bytes", h.limits.MaxDecodedBytes)
+			}
+		}
 		if err == io.EOF {
 			q.whole = true
 			_ = connection.SetReadDeadline(time.Time{})
@@ -249,20 +260,27 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *request) error
 
 // decode decodes a body when it is its turn.
 func (h *Handler) decode(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
-	// Two bodies of the largest size are decoded at a time, of smaller ones two
-	// for each processor: neither bombs nor a machine of many processors make
-	// decoded bytes more than these.
-	share := int64(max(h.decoder.decodedLen(f.encoding, q.body), h.limits.MaxDecodedBytes/runtime.GOMAXPROCS(0)))
+	// One body of the largest size is decoded at a time, of small ones two for
+	// each processor: neither bombs nor a machine of many processors make decoded
+	// bytes more than these.
+	share := int64(max(h.decoder.decodedLen(f.encoding, q.body), h.limits.MaxDecodedBytes/(2*runtime.GOMAXPROCS(0))))
 	if err := h.decoding.Acquire(ctx, share); err != nil {
 		return fmt.Errorf("%w: %w", errBodyRead, err)
 	}
 	defer h.decoding.Release(share)
+	if share > keepBytes {
+		if b, ok := h.large.Get().(*[]byte); ok {
+			q.raw = *b
+		}
+	}
 	err := h.decoder.decode(q, f.protocol, f.encoding, q.body, arrivalMs)
 	if err == nil && from.unknown() {
 		h.decoder.glance(q, f.protocol)
 	}
 	if cap(q.raw) > keepBytes {
-		q.raw = nil // not needed while the journal is waited for
+		raw := q.raw // not needed while the journal is waited for
+		q.raw = nil
+		h.large.Put(&raw)
 	}
 	return err
 }
@@ -390,9 +408,11 @@ func (h *Handler) answer(w http.ResponseWriter, f form, q *request, err error, n
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
+	text := h.reasonText(q, err, now) + "\n"
+	header.Set("Content-Length", strconv.Itoa(len(text))) // an answer is whole before its request is
 	w.WriteHeader(code)
 	// A sender that has hung up hears nothing.
-	_, _ = io.WriteString(w, h.reasonText(q, err, now)+"\n")
+	_, _ = io.WriteString(w, text)
 	return code
 }
 

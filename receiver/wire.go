@@ -252,18 +252,29 @@ func (d *decoder) decompress(q *request, encoding journal.Encoding, body []byte)
 // decodedLen returns how many bytes a body says it has when decoded, and the
 // most it may have where it does not say.
 func (d *decoder) decodedLen(encoding journal.Encoding, body []byte) int {
-	said := uint64(d.limits.MaxDecodedBytes)
-	if encoding == journal.Snappy {
-		if n, err := snappy.DecodedLen(body); err == nil {
-			said = uint64(n)
-		}
-	} else {
-		var header zstd.Header
-		if err := header.Decode(body); err == nil && header.HasFCS {
-			said = header.FrameContentSize
-		}
+	most := uint64(d.limits.MaxDecodedBytes)
+	if said, ok := saidLen(encoding, body); ok {
+		return int(min(said, most))
 	}
-	return int(min(said, uint64(d.limits.MaxDecodedBytes)))
+	return int(most)
+}
+
+// saysTooMuch reports whether the beginning of a body says that it unpacks to
+// more than is taken.
+func (d *decoder) saysTooMuch(encoding journal.Encoding, beginning []byte) bool {
+	said, ok := saidLen(encoding, beginning)
+	return ok && said > uint64(d.limits.MaxDecodedBytes)
+}
+
+// saidLen returns what a body says it unpacks to, if it does.
+func saidLen(encoding journal.Encoding, body []byte) (n uint64, ok bool) {
+	if encoding == journal.Snappy {
+		n, err := snappy.DecodedLen(body)
+		return uint64(n), err == nil
+	}
+	var header zstd.Header
+	err := header.Decode(body)
+	return header.FrameContentSize, err == nil && header.HasFCS
 }
 
 // singleFrame checks that a zstd body is one frame, as every sender writes it.

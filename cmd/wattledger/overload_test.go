@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +41,18 @@ type capped struct {
 
 func startCapped(t *testing.T, program, config string) *capped {
 	t.Helper()
-	p, err := startProgram(program, t.TempDir(), []string{"GOMEMLIMIT=224MiB"}, "--config.file="+configFile(t, config),
+	return startOver(t, program, []string{"GOMEMLIMIT=224MiB"}, config)
+}
+
+// startShipped starts the program with no limit but its own.
+func startShipped(t *testing.T, program, config string) *capped {
+	t.Helper()
+	return startOver(t, program, nil, config)
+}
+
+func startOver(t *testing.T, program string, environment []string, config string) *capped {
+	t.Helper()
+	p, err := startProgram(program, t.TempDir(), environment, "--config.file="+configFile(t, config),
 		"--storage.path=data", "--web.listen-address=127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +151,7 @@ func TestOverload(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	t.Run("bombs", func(t *testing.T) { bombs(startCapped(t, program, "")) })
+	t.Run("sixty connections of bombs", func(t *testing.T) { sixtyConnections(startShipped(t, program, "")) })
 	t.Run("slow clients", func(t *testing.T) { slowClients(startCapped(t, program, "")) })
 	t.Run("headers", func(t *testing.T) { headers(startCapped(t, program, "")) })
 	t.Run("new series", func(t *testing.T) {
@@ -194,6 +209,79 @@ func bombs(c *capped) {
 	}
 	group.Wait()
 	c.survived("bombs")
+}
+
+// sendWhole sends a body to its end before it reads the answer, as simple clients do.
+func (c *capped) sendWhole(content []byte) (status int, reason string, err error) {
+	connection, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	if err != nil {
+		return 0, "", err
+	}
+	defer connection.Close()
+	_, err = fmt.Fprintf(connection, "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\nContent-Length: %d\r\n\r\n", len(content))
+	if err != nil {
+		return 0, "", err
+	}
+	if _, err := connection.Write(content); err != nil {
+		return 0, "", err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text), err
+}
+
+// maxBombedBytes is what sixty connections of bombs may make the program's
+// resident memory, whatever the machine offers.
+const maxBombedBytes = 256 << 20
+
+// sixtyConnections sends bombs of three kinds from sixty connections at once. Each
+// request gets its status code, on a connection that is still there to read it from.
+func sixtyConnections(c *capped) {
+	const n = 8 << 20
+	empty := bytes.Repeat([]byte{0x0a, 0x00}, n)
+	labels := append([]byte{0x0a, 0x80, 0x80, 0x80, 0x08}, empty...) // one series of 16 MiB
+	list := []struct {
+		name    string
+		content []byte
+		limit   string
+	}{
+		{"a series of 8 Mi empty labels", snappy.Encode(nil, labels), "max_labels_per_series"},
+		{"8 Mi empty series", snappy.Encode(nil, empty), "max_series_per_request"},
+		{"512 MiB of zeros", snappy.Encode(nil, make([]byte, 512<<20)), "max_decoded_bytes"},
+	}
+	var refused, busy atomic.Int64
+	var group sync.WaitGroup
+	for i := range 60 {
+		group.Go(func() {
+			for k := range 4 {
+				b := list[(i+k)%len(list)]
+				status, reason, err := c.sendWhole(b.content)
+				if err != nil {
+					c.t.Errorf("%s: %v", b.name, err)
+					continue
+				}
+				switch {
+				case status == http.StatusServiceUnavailable:
+					busy.Add(1)
+				case status == http.StatusBadRequest && strings.Contains(reason, b.limit):
+					refused.Add(1)
+				default:
+					c.t.Errorf("%s: %d %s", b.name, status, reason)
+				}
+			}
+		})
+	}
+	group.Wait()
+	c.isWell()
+	peak := c.memory("VmHWM")
+	c.t.Logf("%d refused, %d told to come again, at most %d MiB resident", refused.Load(), busy.Load(), peak>>20)
+	if peak > maxBombedBytes {
+		c.t.Errorf("%d MiB were resident, at most %d are allowed", peak>>20, maxBombedBytes>>20)
+	}
 }
 
 // slowClients begin bodies that do not come. Who comes after them is refused at
