@@ -31,7 +31,8 @@ store/*           internal/index power store
 receiver/journal  power
 receiver/metric   internal/strictyaml power
 receiver/counter  internal/... power receiver/metric
-receiver          access internal/index internal/refusal power receiver/journal receiver/counter receiver/metric
+receiver/decode   internal/index power receiver/counter receiver/journal receiver/metric
+receiver          access internal/refusal power receiver/counter receiver/decode receiver/journal receiver/metric
 transform         internal/... power store
 httpapi           access internal/refusal internal/suggest power store
 client            power

@@ -228,7 +228,7 @@ func (c *Config) Check() error {
 	case c.Kepler.Interval < time.Second || c.Kepler.Interval > 10*time.Minute:
 		return fmt.Errorf("kepler.interval %v: must be from 1s to 10m", c.Kepler.Interval)
 	}
-	if err := c.Receiver.Validate(); err != nil {
+	if err := c.Receiver.Check(); err != nil {
 		return fmt.Errorf("receiver: %w", err)
 	}
 	if err := c.Accounting.Check(); err != nil {

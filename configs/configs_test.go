@@ -73,15 +73,15 @@ func TestShippedFileNamesEveryKey(t *testing.T) {
 		for i := 0; i+1 < len(node.Content); i += 2 {
 			has[node.Content[i].Value] = node.Content[i+1]
 		}
-		for i := range kind.NumField() {
-			name := kind.Field(i).Tag.Get("yaml")
-			if name == "-" {
+		for _, field := range reflect.VisibleFields(kind) {
+			name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+			if name == "-" || name == "" { // left out, or embedded: its fields are visited
 				continue
 			}
 			if has[name] == nil {
 				t.Errorf("wattledger.yaml does not have %s%s", path, name)
-			} else if kind.Field(i).Type.Kind() == reflect.Struct {
-				walk(has[name], kind.Field(i).Type, path+name+".")
+			} else if field.Type.Kind() == reflect.Struct {
+				walk(has[name], field.Type, path+name+".")
 			}
 		}
 	}

@@ -142,9 +142,9 @@ func plainKeys(node *yaml.Node, t reflect.Type, path string) error {
 		return fmt.Errorf("line %d: %s: want keys with values", node.Line, strings.Trim(path+" section", " "))
 	}
 	fields := map[string]reflect.Type{}
-	for i := range t.NumField() {
-		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" && name != "-" {
-			fields[name] = t.Field(i).Type
+	for _, f := range reflect.VisibleFields(t) { // those of embedded sections too
+		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
+			fields[name] = f.Type
 		}
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {

@@ -4,32 +4,21 @@ import (
 	"bytes"
 	"net/http"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/wattledger/wattledger/test/usage"
 )
-
-// processorTime is what this process has used so far. Unlike time on the clock
-// it says something on a busy machine too.
-func processorTime(t testing.TB) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // cost runs fn and returns the processor time and the bytes allocated.
 func cost(t *testing.T, fn func()) (cpu time.Duration, allocated uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	began := processorTime(t)
+	began := usage.ProcessorTime(t)
 	fn()
-	cpu = processorTime(t) - began
+	cpu = usage.ProcessorTime(t) - began
 	runtime.ReadMemStats(&after)
 	return cpu, after.TotalAlloc - before.TotalAlloc
 }
@@ -123,22 +112,4 @@ func zstdStreamOfZeros(t *testing.T, n int) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// A request that was large leaves no large buffers in the pool.
-func TestLargeBuffersAreNotKept(t *testing.T) {
-	q := new(request)
-	d := newTestDecoder(t, newBook(), everything{})
-	raw := bytes.Repeat([]byte{0x0a, 0x00}, 100_000)
-	body := snap(append(raw, append([]byte{0x3a}, append(uvarintBytes(8<<20), make([]byte, 8<<20)...)...)...))
-	if err := d.decode(q, 1, 1, body, 0); err != nil {
-		t.Fatal(err)
-	}
-	if cap(q.raw) < 8<<20 || cap(q.rows) < 100_000 {
-		t.Fatal("the request was not large")
-	}
-	q.reset()
-	if cap(q.raw) > keepBytes || cap(q.rows) > keepRows || cap(q.keys) > keepRows || cap(q.refs) > keepRows || cap(q.extras) > keepRows {
-		t.Error("large buffers are kept")
-	}
 }

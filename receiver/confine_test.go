@@ -17,6 +17,7 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/test/accesstest"
+	"github.com/wattledger/wattledger/test/wire"
 )
 
 // clusterTable maps kepler_ series to the cluster they name; Zone holds the name
@@ -26,7 +27,7 @@ type clusterTable struct{}
 func (clusterTable) Knows([]byte) bool { return true }
 
 func (clusterTable) Map(labels []power.Label) (metric.Mapping, bool) {
-	m, ok := keplerTable{}.Map(labels)
+	m, ok := wire.KeplerTable{}.Map(labels)
 	m.Holder.Cluster, m.Unnamed = "default", true
 	for _, l := range labels {
 		switch l.Name {
@@ -64,8 +65,8 @@ func seriesOf(value float64, clusters ...string) *prompb.WriteRequest {
 
 func (s *station) bookedSeries() []string {
 	var names []string
-	for _, b := range s.book.taken() {
-		names = append(names, b.series)
+	for _, b := range s.book.Taken() {
+		names = append(names, b.Series)
 	}
 	return names
 }
@@ -73,8 +74,7 @@ func (s *station) bookedSeries() []string {
 // A token may write its clusters. What is of another is refused by name, the
 // good ones beside it are kept, and a replay of the journal comes to the same.
 func TestTokensWriteTheirClusters(t *testing.T) {
-	s := newStation(t, nil)
-	s.handler.decoder.mapper = clusterTable{}
+	s := newStationOf(t, clusterTable{}, nil)
 	a := accesstest.Grant(t, "a", "scopes: [write], clusters: [a]")
 	ab := accesstest.Grant(t, "ab", "scopes: [write], clusters: [b, a]")
 	b := accesstest.Grant(t, "b", "scopes: [write], clusters: [b]")
@@ -116,8 +116,7 @@ func TestTokensWriteTheirClusters(t *testing.T) {
 		t.Errorf("%s samples rejected for their cluster, want 12", got)
 	}
 
-	again := newStation(t, nil)
-	again.handler.decoder.mapper = clusterTable{}
+	again := newStationOf(t, clusterTable{}, nil)
 	again.handler.journal = s.tape
 	if _, err := again.handler.Replay(t.Context(), 1); err != nil {
 		t.Fatal(err)

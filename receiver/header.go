@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wattledger/wattledger/receiver/decode"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
 
@@ -51,10 +52,10 @@ func protocolOf(contentType string) (journal.Protocol, error) {
 	}
 	got, parameters, err := mime.ParseMediaType(contentType)
 	if err != nil {
-		return 0, fmt.Errorf("%w %q: %w", errMediaType, clip(contentType, 128), err)
+		return 0, fmt.Errorf("%w %q: %w", errMediaType, decode.Clip(contentType, 128), err)
 	}
 	if got != mediaType {
-		return 0, fmt.Errorf("%w %q: only %s is taken", errMediaType, clip(contentType, 128), mediaType)
+		return 0, fmt.Errorf("%w %q: only %s is taken", errMediaType, decode.Clip(contentType, 128), mediaType)
 	}
 	proto, ok := parameters["proto"]
 	switch {
@@ -63,7 +64,7 @@ func protocolOf(contentType string) (journal.Protocol, error) {
 	case strings.EqualFold(proto, protoV2):
 		return journal.V2, nil
 	}
-	return 0, fmt.Errorf("%w %q: proto must be %s or %s", errMediaType, clip(contentType, 128), protoV1, protoV2)
+	return 0, fmt.Errorf("%w %q: proto must be %s or %s", errMediaType, decode.Clip(contentType, 128), protoV1, protoV2)
 }
 
 // encodingOf reads Content-Encoding. Without one the body is taken for snappy,
@@ -75,7 +76,7 @@ func encodingOf(contentEncoding string) (journal.Encoding, error) {
 	case "zstd":
 		return journal.Zstd, nil
 	}
-	return 0, fmt.Errorf("%w %q: only snappy and zstd are taken", errEncoding, clip(contentEncoding, 64))
+	return 0, fmt.Errorf("%w %q: only snappy and zstd are taken", errEncoding, decode.Clip(contentEncoding, 64))
 }
 
 // product returns the first product of a User-Agent, and host the sender's

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/decode"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
 
@@ -75,8 +76,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Remote-write requests in the works.",
 		}),
 	}
-	for why := reason(1); why < numReasons; why++ {
-		m.rejected.WithLabelValues(reasons[why].label)
+	for why := decode.Reason(1); why < decode.NumReasons; why++ {
+		m.rejected.WithLabelValues(decode.Reason(why).Label())
 	}
 	return m
 }
@@ -93,22 +94,22 @@ func (m *metrics) request(f form, code int, took time.Duration, bodyBytes int) {
 }
 
 // contents counts what was in a request that could be read.
-func (m *metrics) contents(p journal.Protocol, t *tally, newSeries int) {
-	m.samples.WithLabelValues(protocolLabel(p)).Add(float64(t.samples))
-	m.filteredSeries.Add(float64(t.filteredSeries))
-	m.filtered.Add(float64(t.filteredSamples))
+func (m *metrics) contents(p journal.Protocol, t *decode.Tally, newSeries int) {
+	m.samples.WithLabelValues(protocolLabel(p)).Add(float64(t.Samples))
+	m.filteredSeries.Add(float64(t.FilteredSeries))
+	m.filtered.Add(float64(t.FilteredSamples))
 	m.newSeries.Add(float64(newSeries))
-	m.histograms.Add(float64(t.histograms))
-	m.exemplars.Add(float64(t.exemplars))
-	if t.mixedSeries > 0 {
-		m.malformed.WithLabelValues("mixed").Add(float64(t.mixedSeries))
+	m.histograms.Add(float64(t.Histograms))
+	m.exemplars.Add(float64(t.Exemplars))
+	if t.MixedSeries > 0 {
+		m.malformed.WithLabelValues("mixed").Add(float64(t.MixedSeries))
 	}
-	if t.symbolZero > 0 {
+	if t.SymbolZero > 0 {
 		m.malformed.WithLabelValues("symbol_zero").Inc()
 	}
-	for why, n := range t.rejected {
+	for why, n := range t.Rejected {
 		if n > 0 {
-			m.rejected.WithLabelValues(reasons[why].label).Add(float64(n))
+			m.rejected.WithLabelValues(decode.Reason(why).Label()).Add(float64(n))
 		}
 	}
 }

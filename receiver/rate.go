@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/wattledger/wattledger/receiver/decode"
 )
 
 // A rateError says that a token has used up its rate. It is answered 503.
@@ -16,7 +18,7 @@ type rateError struct {
 }
 
 func (e *rateError) Error() string {
-	return fmt.Sprintf("%v: the token %q is over its samples_per_second (%g)", errOverloaded, clip(e.token, 100), e.perSecond)
+	return fmt.Sprintf("%v: the token %q is over its samples_per_second (%g)", errOverloaded, decode.Clip(e.token, 100), e.perSecond)
 }
 
 func (e *rateError) Is(target error) bool { return target == errOverloaded }

@@ -13,35 +13,32 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/internal/refusal"
 	"github.com/wattledger/wattledger/receiver/counter"
+	"github.com/wattledger/wattledger/receiver/decode"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
 
 // A Handler serves POST /api/v1/write. It refuses requests until SetReady(true).
 type Handler struct {
 	limits  Config
-	decoder *decoder
+	decoder *decode.Decoder
 	cache   Cache
 	journal journal.Journal
 	logger  *slog.Logger
 	metrics *metrics
 	senders *senders
 
-	requests  sync.Pool           // of *request
-	large     sync.Pool           // of *[]byte, for bodies that a request does not hold on to when it is idle
-	decoding  *semaphore.Weighted // of decoded bytes; see decode
-	bodyBytes atomic.Int64        // held by requests in the works
+	requests  sync.Pool    // of *request
+	bodyBytes atomic.Int64 // held by requests in the works
 
 	journalRestsUntil atomic.Int64 // Unix nanoseconds; until then requests are refused before they are read
 	loggedAt          atomic.Int64 // Unix nanoseconds of the last line about the journal
@@ -53,25 +50,63 @@ type Handler struct {
 	idle     chan struct{} // guarded by mu; closed when stopping and inflight is 0
 }
 
+// A Cache knows series by key and books requests. *counter.Cache is the one
+// that counts; tests have one that fails.
+type Cache interface {
+	decode.Series
+	Apply(r *counter.Request) counter.Outcome
+}
+
+// A request is the scratch space of one request, reused for others.
+type request struct {
+	decode.Request
+	whole bool   // the body has been read to its end
+	body  []byte // as sent
+}
+
+// keepBytes bounds the body that an idle request holds on to.
+const keepBytes = 4 << 20
+
+func (q *request) reset() {
+	q.whole = false
+	if q.body = q.body[:0]; cap(q.body) > keepBytes {
+		q.body = nil
+	}
+	q.Request.Reset()
+}
+
+// Errors of a request, from which its status code is chosen beside those of decode.
+var (
+	errMethod     = errors.New("remote write takes POST")
+	errMediaType  = errors.New("unsupported content type")
+	errEncoding   = errors.New("unsupported content encoding")
+	errTooLarge   = errors.New("body too large")
+	errRejected   = errors.New("partly rejected")
+	errBodyRead   = errors.New("read body")
+	errStarting   = errors.New("not ready: still starting")
+	errStopping   = errors.New("shutting down")
+	errOverloaded = errors.New("overloaded")
+	errJournal    = errors.New("journal takes nothing at the moment")
+)
+
 // New returns a handler that is not ready yet. It starts nothing.
-func New(limits Config, cache Cache, mapper Mapper, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
-	if err := limits.Validate(); err != nil {
+func New(limits Config, cache Cache, mapper decode.Mapper, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
+	if err := limits.Check(); err != nil {
 		return nil, fmt.Errorf("receiver: %w", err)
 	}
-	d, err := newDecoder(limits, cache, mapper)
+	d, err := decode.New(limits.Limits, cache, mapper)
 	if err != nil {
 		return nil, fmt.Errorf("receiver: %w", err)
 	}
 	h := &Handler{
-		limits:   limits,
-		decoder:  d,
-		cache:    cache,
-		journal:  j,
-		logger:   logger,
-		metrics:  newMetrics(reg),
-		senders:  newSenders(limits.MaxSenders),
-		decoding: semaphore.NewWeighted(int64(limits.MaxDecodedBytes)),
-		idle:     make(chan struct{}),
+		limits:  limits,
+		decoder: d,
+		cache:   cache,
+		journal: j,
+		logger:  logger,
+		metrics: newMetrics(reg),
+		senders: newSenders(limits.MaxSenders),
+		idle:    make(chan struct{}),
 	}
 	h.requests.New = func() any { return new(request) }
 	if reg != nil {
@@ -151,7 +186,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	code := h.answer(w, f, q, err, began)
 	h.metrics.request(f, code, time.Since(began), len(q.body))
-	if from.note(f, code, &q.tally, &q.seen, err, began) {
+	if from.note(f, code, &q.Tally, &q.Seen, err, began) {
 		h.logger.Warn("remote write refused in whole or in part", "sender", from.name, "token", access.From(r.Context()).Name(),
 			"request_id", w.Header().Get("X-Request-Id"), "code", code, "reason", h.reasonText(q, err, began))
 	}
@@ -180,18 +215,19 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 		return err
 	}
 	arrivalMs := time.Now().UnixMilli()
-	h.decoder.confine(q, grant.Clusters())
-	defer func() { grant.SpendSamples(time.Now(), q.tally.samples) }()
-	if err := h.decode(r.Context(), f, q, from, arrivalMs); err != nil {
+	h.decoder.Confine(&q.Request, grant.Clusters())
+	defer func() { grant.SpendSamples(time.Now(), q.Tally.Samples) }()
+	q.Unknown = from.unknown()
+	if err := h.decoder.DecodeInTurn(r.Context(), &q.Request, f.protocol, f.encoding, q.body, arrivalMs); err != nil {
 		return err
 	}
-	if len(q.out.Samples) > 0 {
+	if len(q.Out.Samples) > 0 {
 		if err := h.book(r.Context(), f, q, from, arrivalMs); err != nil {
 			return err
 		}
 	}
-	h.metrics.contents(f.protocol, &q.tally, len(q.out.New))
-	if q.tally.any() {
+	h.metrics.contents(f.protocol, &q.Tally, len(q.Out.New))
+	if q.Tally.Any() {
 		return errRejected
 	}
 	return nil
@@ -243,8 +279,10 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, f form, q *reques
 		if !sized {
 			// Both encodings say at their beginning what they unpack to: a bomb is
 			// refused before it is held.
-			if sized = len(b) >= sizeBytes; sized && h.decoder.saysTooMuch(f.encoding, b) {
-				return overLimit("max_decoded_bytes", h.limits.MaxDecodedBytes)
+			if sized = len(b) >= sizeBytes; sized {
+				if err := h.decoder.CheckSize(f.encoding, b); err != nil {
+					return err
+				}
 			}
 		}
 		if err == io.EOF {
@@ -258,33 +296,6 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, f form, q *reques
 	}
 }
 
-// decode decodes a body when it is its turn.
-func (h *Handler) decode(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
-	// One body of the largest size is decoded at a time, of small ones two for
-	// each processor: neither bombs nor a machine of many processors make decoded
-	// bytes more than these.
-	share := int64(max(h.decoder.decodedLen(f.encoding, q.body), h.limits.MaxDecodedBytes/(2*runtime.GOMAXPROCS(0))))
-	if err := h.decoding.Acquire(ctx, share); err != nil {
-		return fmt.Errorf("%w: %w", errBodyRead, err)
-	}
-	defer h.decoding.Release(share)
-	if share > keepBytes {
-		if b, ok := h.large.Get().(*[]byte); ok {
-			q.raw = *b
-		}
-	}
-	err := h.decoder.decode(q, f.protocol, f.encoding, q.body, arrivalMs)
-	if err == nil && from.unknown() {
-		h.decoder.glance(q, f.protocol)
-	}
-	if cap(q.raw) > keepBytes {
-		raw := q.raw // not needed while the journal is waited for
-		q.raw = nil
-		h.large.Put(&raw)
-	}
-	return err
-}
-
 // book makes a request durable and then counts it.
 func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
 	// The record is worth keeping even if its sender has hung up.
@@ -293,7 +304,7 @@ func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, ar
 		Encoding:  f.encoding,
 		ArrivalMs: arrivalMs,
 		Sender:    from.name,
-		Clusters:  q.clusters,
+		Clusters:  access.From(ctx).Clusters(),
 		Body:      q.body,
 	})
 	if err != nil {
@@ -301,8 +312,8 @@ func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, ar
 		return fmt.Errorf("%w: %w", errJournal, err)
 	}
 	// The position is taken: the cache waits for it, so nothing may come between.
-	q.out.Position = position
-	outcome := h.cache.Apply(&q.out)
+	q.Out.Position = position
+	outcome := h.cache.Apply(&q.Out)
 	h.metrics.outcome(outcome)
 	h.settle(f, q, outcome)
 	return nil
@@ -310,16 +321,16 @@ func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, ar
 
 // settle turns what the cache did not take into rejections.
 func (h *Handler) settle(f form, q *request, o counter.Outcome) {
-	t := &q.tally
+	t := &q.Tally
 	if o.OverLimit > 0 {
-		t.samplesWritten -= o.OverLimit
-		t.reject(limitSeries, o.OverLimit, func() string {
-			return h.decoder.describeNew(q, f.protocol, o.OverLimitSeries)
+		t.SamplesWritten -= o.OverLimit
+		t.Reject(decode.LimitSeries, o.OverLimit, func() string {
+			return h.decoder.DescribeNew(&q.Request, f.protocol, o.OverLimitSeries)
 		})
 	}
 	if h.limits.Strict && o.Conflict > 0 {
-		t.samplesWritten -= o.Conflict
-		t.reject(conflict, o.Conflict, func() string { return "(not kept)" })
+		t.SamplesWritten -= o.Conflict
+		t.Reject(decode.Conflict, o.Conflict, func() string { return "(not kept)" })
 	}
 }
 
@@ -342,24 +353,24 @@ func (h *Handler) rest(err error) {
 // record's own time of arrival and whether or not requests are taken. Samples
 // counts those that mean something; without any nothing is kept.
 func (h *Handler) Take(ctx context.Context, r *journal.Record) (samples int, err error) {
-	d, err := h.decoder.forReplay()
+	d, err := h.decoder.ForReplay()
 	if err != nil {
 		return 0, err
 	}
-	defer d.zstd.Close()
-	q := new(request)
-	d.confine(q, r.Clusters)
-	if err := d.decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
+	defer d.Close()
+	q := new(decode.Request)
+	d.Confine(q, r.Clusters)
+	if err := d.Decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
 		return 0, err
 	}
-	if len(q.out.Samples) == 0 {
+	if len(q.Out.Samples) == 0 {
 		return 0, nil
 	}
-	if q.out.Position, err = h.journal.Append(context.WithoutCancel(ctx), r); err != nil {
+	if q.Out.Position, err = h.journal.Append(context.WithoutCancel(ctx), r); err != nil {
 		return 0, err
 	}
-	h.metrics.outcome(h.cache.Apply(&q.out))
-	return len(q.out.Samples), nil
+	h.metrics.outcome(h.cache.Apply(&q.Out))
+	return len(q.Out.Samples), nil
 }
 
 // status chooses the status code of a request. What a sender should send again
@@ -371,10 +382,10 @@ func status(err error) int {
 		return http.StatusNoContent
 	case errors.Is(err, errMethod):
 		return http.StatusMethodNotAllowed
-	case errors.Is(err, errMediaType), errors.Is(err, errEncoding), errors.Is(err, errWrongSchema):
+	case errors.Is(err, errMediaType), errors.Is(err, errEncoding), errors.Is(err, decode.ErrWrongSchema):
 		return http.StatusUnsupportedMediaType
-	case errors.Is(err, errTooLarge), errors.Is(err, errCompression), errors.Is(err, errMalformed),
-		errors.Is(err, errLimit), errors.Is(err, errRejected), errors.Is(err, journal.ErrTooLarge):
+	case errors.Is(err, errTooLarge), errors.Is(err, decode.ErrCompression), errors.Is(err, decode.ErrMalformed),
+		errors.Is(err, decode.ErrLimit), errors.Is(err, errRejected), errors.Is(err, journal.ErrTooLarge):
 		return http.StatusBadRequest
 	}
 	return http.StatusServiceUnavailable
@@ -385,13 +396,13 @@ func (h *Handler) answer(w http.ResponseWriter, f form, q *request, err error, n
 	code := status(err)
 	header := w.Header()
 	if f.protocol == journal.V2 && code < 500 {
-		var t tally
+		var t decode.Tally
 		if err == nil || errors.Is(err, errRejected) {
-			t = q.tally
+			t = q.Tally
 		}
-		header.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(t.samplesWritten))
-		header.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(t.histogramsWritten))
-		header.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(t.exemplarsWritten))
+		header.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(t.SamplesWritten))
+		header.Set("X-Prometheus-Remote-Write-Histograms-Written", strconv.Itoa(t.HistogramsWritten))
+		header.Set("X-Prometheus-Remote-Write-Exemplars-Written", strconv.Itoa(t.ExemplarsWritten))
 	}
 	if code == http.StatusNoContent {
 		w.WriteHeader(code)
@@ -419,19 +430,19 @@ func (h *Handler) answer(w http.ResponseWriter, f form, q *request, err error, n
 // reasonText says what was wrong with a request, within maxAnswerBytes.
 func (h *Handler) reasonText(q *request, err error, now time.Time) string {
 	if errors.Is(err, errRejected) {
-		return q.tally.text(now)
+		return q.Tally.Text(now)
 	}
-	return clip(err.Error()+fixOf(err), maxAnswerBytes-1)
+	return decode.Clip(err.Error()+fixOf(err), decode.MaxAnswerBytes-1)
 }
 
 // fixOf says what to do about a request that was refused as a whole.
 func fixOf(err error) string {
 	switch {
-	case errors.Is(err, errWrongSchema):
+	case errors.Is(err, decode.ErrWrongSchema):
 		return "; nothing was stored; send Content-Type " + mediaType + ";proto=" + protoV2 + " with remote write 2.0 and ;proto=" + protoV1 + " with 1.0"
-	case errors.Is(err, errLimit), errors.Is(err, errTooLarge):
+	case errors.Is(err, decode.ErrLimit), errors.Is(err, errTooLarge):
 		return "; nothing was stored; send smaller requests or raise the limit"
-	case errors.Is(err, errCompression):
+	case errors.Is(err, decode.ErrCompression):
 		return "; nothing was stored; send the snappy block format or zstd and say which in Content-Encoding"
 	case status(err) == http.StatusServiceUnavailable:
 		return "; nothing was stored; send it again"

@@ -31,11 +31,11 @@ type replay struct {
 // As with requests that come in, bodies are decoded beside each other and booked
 // in the order of their positions.
 func (h *Handler) Replay(ctx context.Context, from uint64) (done Replayed, err error) {
-	d, err := h.decoder.forReplay()
+	d, err := h.decoder.ForReplay()
 	if err != nil {
 		return done, fmt.Errorf("replay journal: %w", err)
 	}
-	defer d.zstd.Close()
+	defer d.Close()
 
 	workers := runtime.GOMAXPROCS(0)
 	idle := make(chan *replay, 4*workers)
@@ -63,8 +63,8 @@ func (h *Handler) Replay(ctx context.Context, from uint64) (done Replayed, err e
 	for range workers {
 		group.Go(func() error {
 			for x := range toDecode {
-				d.confine(&x.request, x.record.Clusters)
-				x.decoded <- d.decode(&x.request, x.record.Protocol, x.record.Encoding, x.body, x.record.ArrivalMs)
+				d.Confine(&x.Request, x.record.Clusters)
+				x.decoded <- d.Decode(&x.Request, x.record.Protocol, x.record.Encoding, x.body, x.record.ArrivalMs)
 			}
 			return nil
 		})
@@ -74,11 +74,11 @@ func (h *Handler) Replay(ctx context.Context, from uint64) (done Replayed, err e
 			if err := <-x.decoded; err != nil {
 				return fmt.Errorf("record %d: %w", x.position, err)
 			}
-			x.out.Position = x.position
-			h.cache.Apply(&x.out)
+			x.Out.Position = x.position
+			h.cache.Apply(&x.Out)
 			done.Records++
-			done.Samples += x.tally.samples
-			done.Booked += len(x.out.Samples)
+			done.Samples += x.Tally.Samples
+			done.Booked += len(x.Out.Samples)
 			idle <- x
 		}
 		return nil

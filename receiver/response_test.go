@@ -40,8 +40,8 @@ func TestAcceptedIsDurableAndBooked(t *testing.T) {
 		t.Errorf("record is %+v", r)
 	}
 	s.wantBooked(1)
-	if s.book.position != 1 {
-		t.Errorf("booked at %d", s.book.position)
+	if s.book.Position != 1 {
+		t.Errorf("booked at %d", s.book.Position)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestRejectionTextIsBounded(t *testing.T) {
 
 func TestOverLimitSeries(t *testing.T) {
 	s := newStation(t, nil)
-	s.book.maxSeries = 1
+	s.book.MaxSeries = 1
 	s.want(s.postV1(one(kepler, at(0, 1))), 204)
 	r := one(kepler, at(0, 2))
 	r.Timeseries = append(r.Timeseries, one(labels("__name__", "kepler_new"), at(0, 1), at(0, 2)).Timeseries...)
@@ -349,7 +349,7 @@ func TestReplayBooksWhatWasBooked(t *testing.T) {
 	for i := range s.tape.records {
 		s.tape.records[i].ArrivalMs -= 3600_000 // the clock has moved on since
 	}
-	want := s.book.taken()
+	want := s.book.Taken()
 
 	again := newStation(t, func(c *Config) { c.MaxSeriesPerRequest, c.MaxSamplesPerRequest, c.MaxDecodedBytes = 1, 1, 64 })
 	again.handler.SetReady(false)
@@ -361,18 +361,18 @@ func TestReplayBooksWhatWasBooked(t *testing.T) {
 	if err != nil || done != (Replayed{Records: 4, Samples: 11, Booked: len(want)}) {
 		t.Fatalf("replayed %+v, %v", done, err)
 	}
-	got := again.book.taken()
+	got := again.book.Taken()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("replay booked %v, want %v", got, want)
 	}
-	if again.book.position != 4 || len(again.book.facts) != 1 {
-		t.Errorf("position %d, facts %v", again.book.position, again.book.facts)
+	if again.book.Position != 4 || len(again.book.Facts) != 1 {
+		t.Errorf("position %d, facts %v", again.book.Position, again.book.Facts)
 	}
 
 	// From the middle, as after a snapshot.
 	tail := newStation(t, nil)
 	tail.handler.journal = s.tape
-	tail.book.position = 2
+	tail.book.Position = 2
 	done, err = tail.handler.Replay(t.Context(), 3)
 	if err != nil || done != (Replayed{Records: 2, Samples: 3, Booked: 3}) {
 		t.Errorf("replayed %+v, %v", done, err)
@@ -399,8 +399,8 @@ func TestReplayKeepsPositionsContiguous(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantBooked(2)
-	if s.book.position != 3 {
-		t.Errorf("position is %d", s.book.position)
+	if s.book.Position != 3 {
+		t.Errorf("position is %d", s.book.Position)
 	}
 }
 
@@ -425,7 +425,7 @@ func TestConcurrentRequests(t *testing.T) {
 	for range n {
 		s.want(<-done, 204)
 	}
-	if got := len(s.book.taken()); got != n*50 {
+	if got := len(s.book.Taken()); got != n*50 {
 		t.Errorf("%d samples booked, want %d", got, n*50)
 	}
 	if s.tape.len() != n {

@@ -28,8 +28,8 @@ func TestTimestamps(t *testing.T) {
 		s.want(s.postV2(asV2(one(kepler, good...))), 204)
 	}
 	s.wantBooked(8 * len(good))
-	for i, b := range s.book.taken()[:2*len(good)] {
-		if b.tMs != good[i/2].Timestamp || b.bits != math.Float64bits(good[i/2].Value) {
+	for i, b := range s.book.Taken()[:2*len(good)] {
+		if b.TMs != good[i/2].Timestamp || b.Bits != math.Float64bits(good[i/2].Value) {
 			t.Errorf("sample %d is %v, want %v", i, b, good[i/2])
 		}
 	}
@@ -55,7 +55,7 @@ func TestFutureSamplesAreRejectedAlone(t *testing.T) {
 	}
 	// A series whose only sample is rejected is not made.
 	s.want(s.postV1(one(labels("__name__", "kepler_z"), at(-time.Hour, 1))), 400, "1 of 1 samples rejected, 0 stored")
-	if slices.Contains(s.book.series, `"__name__"="kepler_z",`) {
+	if slices.Contains(s.book.Series, `"__name__"="kepler_z",`) {
 		t.Error("a series without samples was made")
 	}
 }
@@ -82,8 +82,8 @@ func TestValuesPassBitByBit(t *testing.T) {
 	s.want(a, 204)
 	s.wantWritten(a, "8", "0", "0")
 	var got []uint64
-	for _, b := range s.book.taken() {
-		got = append(got, b.bits)
+	for _, b := range s.book.Taken() {
+		got = append(got, b.Bits)
 	}
 	if !slices.Equal(got, slices.Concat(want, want, want, want)) {
 		t.Errorf("values are %x, want %x four times", got, want)
@@ -101,7 +101,7 @@ func TestDisorderAndDuplicatesAreTaken(t *testing.T) {
 
 func TestOutcomesAreCounted(t *testing.T) {
 	s := newStation(t, nil)
-	s.book.outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
+	s.book.Outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
 		return counter.Outcome{Booked: 1, Duplicate: 2, Late: 3, Conflict: 4, Resets: 5, Stale: 6, NotNumbers: 7, Quarantined: 8}
 	}
 	a := s.postV2(asV2(one(kepler, at(0, 1), at(0, 2))))
@@ -120,7 +120,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 // Every sample received is counted once more, as what became of it.
 func TestEverySampleIsAccountedFor(t *testing.T) {
 	s := newStation(t, nil)
-	s.book.outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
+	s.book.Outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
 		return counter.Outcome{Booked: o.Booked - 1, Facts: 1, OverLimit: o.OverLimit}
 	}
 	r := one(kepler, at(0, 1), at(-11*time.Minute, 2), at(time.Second, 3))
@@ -147,7 +147,7 @@ func TestEverySampleIsAccountedFor(t *testing.T) {
 
 func TestStrictAnswersConflicts(t *testing.T) {
 	s := newStation(t, func(c *Config) { c.Strict = true })
-	s.book.outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
+	s.book.Outcome = func(r *counter.Request, o counter.Outcome) counter.Outcome {
 		return counter.Outcome{Booked: 1, Conflict: 1}
 	}
 	a := s.postV2(asV2(one(kepler, at(0, 1), at(0, 2))))
@@ -164,8 +164,8 @@ func TestStartTimestamps(t *testing.T) {
 	f := func(n int, want ...int64) {
 		t.Helper()
 		var got []int64
-		for _, b := range s.book.taken()[n:] {
-			got = append(got, b.startMs)
+		for _, b := range s.book.Taken()[n:] {
+			got = append(got, b.StartMs)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("start timestamps are %v, want %v", got, want)
@@ -315,7 +315,7 @@ func TestSeriesWithoutSamples(t *testing.T) {
 		Labels: kepler, Exemplars: []prompb.Exemplar{{Labels: labels("trace_id", "x"), Value: 1, Timestamp: 2}},
 	}}}), 204)
 	s.want(s.postV1(one(nil)), 400, "0 of 0 samples rejected, 0 stored, 1 series without samples rejected", "series without __name__ (1)")
-	if s.tape.len() != 0 || s.book.position != 0 {
+	if s.tape.len() != 0 || s.book.Position != 0 {
 		t.Error("something was journalled")
 	}
 }
@@ -334,14 +334,14 @@ func TestShapesThatLookLikeOneSample(t *testing.T) {
 			s.want(s.postV1(r), 204)
 			n += 2
 			s.wantBooked(n)
-			last := s.book.taken()[n-2:]
-			if last[0].tMs != now || last[1].tMs != now+1 {
+			last := s.book.Taken()[n-2:]
+			if last[0].TMs != now || last[1].TMs != now+1 {
 				t.Errorf("samples are %v", last)
 			}
 		}
 	}
-	if len(s.book.series) != 1 {
-		t.Errorf("%d series made, want 1", len(s.book.series))
+	if len(s.book.Series) != 1 {
+		t.Errorf("%d series made, want 1", len(s.book.Series))
 	}
 
 	// Labels behind the sample, between samples, and with a value that looks like a sample.
@@ -360,8 +360,8 @@ func TestShapesThatLookLikeOneSample(t *testing.T) {
 	}
 	n += 4
 	s.wantBooked(n)
-	if len(s.book.series) != 1 {
-		t.Errorf("%d series made, want 1: %q", len(s.book.series), s.book.series)
+	if len(s.book.Series) != 1 {
+		t.Errorf("%d series made, want 1: %q", len(s.book.Series), s.book.Series)
 	}
 	disguised := one(append(slices.Clone(kepler), prompb.Label{Name: "zz", Value: string(sample)}))
 	s.want(s.postV1(disguised), 400, "invalid UTF-8")

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wattledger/wattledger/receiver/decode"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
 
@@ -55,18 +56,18 @@ type sender struct {
 	usable      int // series
 	newestMs    int64
 	aheadMs     int64 // the most that a sample was ahead of our clock
-	rejected    [numReasons]int
-	example     [numReasons]string
+	rejected    [decode.NumReasons]int
+	example     [decode.NumReasons]string
 	generations []string
 	prometheus  string
 	replica     string
-	families    map[string]family
+	families    map[string]decode.Family
 	lastRefusal string
 }
 
 // of returns the sender of a request.
 func (s *senders) of(userAgent, remoteAddr string, now time.Time) *sender {
-	key := senderKey{clip(product(userAgent), 64), host(remoteAddr)}
+	key := senderKey{decode.Clip(product(userAgent), 64), host(remoteAddr)}
 	s.mu.RLock()
 	known := s.known[key]
 	s.mu.RUnlock()
@@ -116,7 +117,7 @@ func (s *sender) unknown() bool {
 }
 
 // note takes down a request that was answered. It says whether to log it.
-func (s *sender) note(f form, code int, t *tally, seen *sighting, err error, now time.Time) (log bool) {
+func (s *sender) note(f form, code int, t *decode.Tally, seen *decode.Sighting, err error, now time.Time) (log bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastSeen = now
@@ -135,25 +136,25 @@ func (s *sender) note(f form, code int, t *tally, seen *sighting, err error, now
 	}
 	s.codes[code]++
 	if err == nil || errors.Is(err, errRejected) {
-		s.samples += t.samples
-		s.filtered += t.filteredSeries
-		s.usable += t.usableSeries
-		if t.samplesWritten > 0 {
-			s.newestMs = max(s.newestMs, t.newestMs)
-			s.aheadMs = max(s.aheadMs, t.newestMs-now.UnixMilli())
+		s.samples += t.Samples
+		s.filtered += t.FilteredSeries
+		s.usable += t.UsableSeries
+		if t.SamplesWritten > 0 {
+			s.newestMs = max(s.newestMs, t.NewestMs)
+			s.aheadMs = max(s.aheadMs, t.NewestMs-now.UnixMilli())
 		}
-		if t.exampleHasTime {
-			s.aheadMs = max(s.aheadMs, t.exampleMs-now.UnixMilli())
+		if t.ExampleHasTime {
+			s.aheadMs = max(s.aheadMs, t.ExampleMs-now.UnixMilli())
 		}
-		for why, n := range t.rejected {
+		for why, n := range t.Rejected {
 			s.rejected[why] += n
 			if s.example[why] == "" {
-				s.example[why] = t.exampleOfSeries[why]
+				s.example[why] = t.ExampleOfSeries[why]
 			}
 		}
 		s.learn(seen)
 	} else {
-		s.lastRefusal = clip(err.Error(), 200)
+		s.lastRefusal = decode.Clip(err.Error(), 200)
 	}
 	if err == nil || code == http.StatusServiceUnavailable || now.Sub(s.lastLogged) < logEvery {
 		return false
@@ -163,21 +164,21 @@ func (s *sender) note(f form, code int, t *tally, seen *sighting, err error, now
 }
 
 // learn takes down what new series tell. The caller holds s.mu.
-func (s *sender) learn(seen *sighting) {
-	if seen.generation != "" && !slices.Contains(s.generations, seen.generation) && len(s.generations) < 8 {
-		s.generations = append(s.generations, seen.generation)
+func (s *sender) learn(seen *decode.Sighting) {
+	if seen.Generation != "" && !slices.Contains(s.generations, seen.Generation) && len(s.generations) < 8 {
+		s.generations = append(s.generations, seen.Generation)
 	}
-	if seen.prometheus != "" {
-		s.prometheus = seen.prometheus
+	if seen.Prometheus != "" {
+		s.prometheus = seen.Prometheus
 	}
-	if seen.replica != "" {
-		s.replica = seen.replica
+	if seen.Replica != "" {
+		s.replica = seen.Replica
 	}
-	for _, f := range seen.families {
+	for _, f := range seen.Families {
 		if s.families == nil {
-			s.families = make(map[string]family)
+			s.families = make(map[string]decode.Family)
 		}
-		if _, ok := s.families[f.Name]; ok || len(s.families) < maxFamilies {
+		if _, ok := s.families[f.Name]; ok || len(s.families) < decode.MaxFamilies {
 			s.families[f.Name] = f
 		}
 	}

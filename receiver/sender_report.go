@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/wattledger/wattledger/receiver/decode"
 )
 
 // A senderReport is one entry of /debug/senders.
@@ -30,15 +31,15 @@ type senderReport struct {
 	Retries     int            `json:"retries"`
 	Codes       map[string]int `json:"codes"`
 
-	Samples        int            `json:"samples"`
-	UsableSeries   int            `json:"usable_series"`
-	FilteredSeries int            `json:"filtered_series"`
-	Usable         bool           `json:"delivers_usable_series"`
-	Generations    []string       `json:"kepler_generations"`
-	Rejected       []rejectReport `json:"rejected"`
-	LastRefusal    string         `json:"last_refusal,omitempty"`
-	Families       []family       `json:"families,omitempty"`
-	Fixes          []string       `json:"suggested_fixes"`
+	Samples        int             `json:"samples"`
+	UsableSeries   int             `json:"usable_series"`
+	FilteredSeries int             `json:"filtered_series"`
+	Usable         bool            `json:"delivers_usable_series"`
+	Generations    []string        `json:"kepler_generations"`
+	Rejected       []rejectReport  `json:"rejected"`
+	LastRefusal    string          `json:"last_refusal,omitempty"`
+	Families       []decode.Family `json:"families,omitempty"`
+	Fixes          []string        `json:"suggested_fixes"`
 }
 
 type rejectReport struct {
@@ -124,7 +125,7 @@ func (s *sender) report(now time.Time) senderReport {
 	}
 	for why, n := range s.rejected {
 		if n > 0 {
-			r.Rejected = append(r.Rejected, rejectReport{reasons[why].label, n, s.example[why]})
+			r.Rejected = append(r.Rejected, rejectReport{decode.Reason(why).Label(), n, s.example[why]})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.families)) {
@@ -151,7 +152,7 @@ func (s *sender) fixes(fixes []string) []string {
 	}
 	for why, n := range s.rejected {
 		if n > 0 {
-			fixes = append(fixes, reasons[why].text+": "+reasons[why].fix)
+			fixes = append(fixes, decode.Reason(why).Text()+": "+decode.Reason(why).Fix())
 		}
 	}
 	return fixes

@@ -161,14 +161,14 @@ func TestSendersAreBounded(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	if err := Default.Validate(); err != nil {
+	if err := Default.Check(); err != nil {
 		t.Error(err)
 	}
 	f := func(want string, change func(*Config)) {
 		t.Helper()
 		c := Default
 		change(&c)
-		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %s", err, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"testing"
@@ -24,7 +24,7 @@ func TestPlainV2(t *testing.T) {
 			t.Fatal(err)
 		}
 		m = append(m, more...)
-		q := new(request)
+		q := new(Request)
 		raw, err := (&writev2.Request{Symbols: symbols}).Marshal()
 		if err != nil {
 			t.Fatal(err)

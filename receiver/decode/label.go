@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ type rawLabel struct {
 // values left out (which is what they mean), and the labels that describe the
 // metric rather than identify the series left out too. It works in place.
 // culprit is the name of a label that is there twice.
-func checkLabels(labels []rawLabel, limits *Config) (kept []rawLabel, why reason, culprit []byte) {
+func checkLabels(labels []rawLabel, limits *Limits) (kept []rawLabel, why Reason, culprit []byte) {
 	if len(labels) > limits.MaxLabelsPerSeries {
 		return nil, limitLabels, nil
 	}
@@ -126,9 +126,9 @@ func describe(labels []rawLabel) string {
 		}
 		b.WriteString(separator)
 		separator = ","
-		b.WriteString(clip(string(l.name), 64))
+		b.WriteString(Clip(string(l.name), 64))
 		b.WriteByte('=')
-		b.WriteString(strconv.Quote(clip(string(l.value), 80)))
+		b.WriteString(strconv.Quote(Clip(string(l.value), 80)))
 		if b.Len() > 300 {
 			break
 		}
@@ -140,5 +140,5 @@ func describe(labels []rawLabel) string {
 	if separator == "," {
 		b.WriteString("}")
 	}
-	return clip(b.String(), 300)
+	return Clip(b.String(), 300)
 }

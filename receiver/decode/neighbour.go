@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func (b *neighbour) again(rest []byte) int {
 
 // check does with b.next what checkLabels does. If nothing is wrong with it, it
 // takes the place of b.labels.
-func (b *neighbour) check(limits *Config) (kept []rawLabel, why reason, culprit []byte) {
+func (b *neighbour) check(limits *Limits) (kept []rawLabel, why Reason, culprit []byte) {
 	kept = b.next
 	if !b.alike(limits) {
 		if kept, why, culprit = checkLabels(b.next, limits); why != accepted {
@@ -76,7 +76,7 @@ func (b *neighbour) check(limits *Config) (kept []rawLabel, why reason, culprit 
 
 // alike reports whether b.next has the names of b.labels, in the same order, and
 // values with which nothing is wrong. Then it is canonical as it is.
-func (b *neighbour) alike(limits *Config) bool {
+func (b *neighbour) alike(limits *Limits) bool {
 	if len(b.next) != len(b.labels) || len(b.next) == 0 {
 		return false
 	}

@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"encoding/binary"
@@ -29,7 +29,7 @@ type symbol struct{ start, end uint32 }
 
 // walkV2 finds every series of a 2.0 request and its key. Symbols may come
 // after the series that refer to them, so it goes over the top level twice.
-func (d *decoder) walkV2(q *request) error {
+func (d *Decoder) walkV2(q *Request) error {
 	raw := q.raw
 	for i := 0; i < len(raw); {
 		number, wireType, at, err := field(raw, i)
@@ -64,18 +64,18 @@ func (d *decoder) walkV2(q *request) error {
 			}
 			q.rows = append(q.rows, row{start: uint32(start), end: uint32(end), extra: -1})
 		case v1Timeseries, v1Metadata:
-			return errWrongSchema
+			return ErrWrongSchema
 		}
 	}
 	if len(q.symbols) > 0 && q.symbols[0].start != q.symbols[0].end {
-		q.tally.symbolZero++
+		q.Tally.SymbolZero++
 	}
 	for i := range q.rows {
 		r := &q.rows[i]
 		m := raw[r.start:r.end]
-		if key, p, ok := d.plainV2(q.hashes, m); ok && q.tally.samples < d.limits.MaxSamplesPerRequest {
+		if key, p, ok := d.plainV2(q.hashes, m); ok && q.Tally.Samples < d.limits.MaxSamplesPerRequest {
 			r.first, r.n = uint32(len(q.points)), 1
-			q.tally.samples++
+			q.Tally.Samples++
 			q.points = append(q.points, p)
 			q.keys = append(q.keys, key)
 			continue
@@ -105,7 +105,7 @@ func addPair(key, name, value *counter.Key) {
 // references of at most two bytes, one Sample of value and timestamp, and
 // metadata, if any, that refers to symbols there are. It leaves all others, and
 // all errors, to seriesV2, which does the same at half the speed.
-func (d *decoder) plainV2(hashes []counter.Key, m []byte) (key counter.Key, p point, ok bool) {
+func (d *Decoder) plainV2(hashes []counter.Key, m []byte) (key counter.Key, p point, ok bool) {
 	if len(m) < 2+sampleTail || m[0] != 0x0a || m[1] >= 0x80 {
 		return key, p, false
 	}
@@ -169,7 +169,7 @@ func plainMetadata(b []byte, symbols int) bool {
 
 // seriesV2 walks a whole TimeSeries. It fills r, adds the samples to q.points
 // and returns the key, which does not depend on the order of the labels.
-func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err error) {
+func (d *Decoder) seriesV2(q *Request, m []byte, r *row) (key counter.Key, err error) {
 	r.first = uint32(len(q.points))
 	var x extra
 	var created int64
@@ -227,10 +227,10 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 			if err != nil {
 				return key, err
 			}
-			if q.tally.samples >= d.limits.MaxSamplesPerRequest {
+			if q.Tally.Samples >= d.limits.MaxSamplesPerRequest {
 				return key, overLimit("max_samples_per_request", d.limits.MaxSamplesPerRequest)
 			}
-			q.tally.samples++
+			q.Tally.Samples++
 			q.points = append(q.points, p)
 			r.n++
 			i = end
@@ -308,7 +308,7 @@ func (d *decoder) seriesV2(q *request, m []byte, r *row) (key counter.Key, err e
 // labelsV2 puts the labels of a TimeSeries that has been walked into
 // q.near.next, at most one more than the limit. References out of range are left
 // out. It notes the metadata for /debug/senders on the way.
-func (d *decoder) labelsV2(q *request, m []byte) error {
+func (d *Decoder) labelsV2(q *Request, m []byte) error {
 	q.about = description{}
 	near := &q.near
 	name, named := uint32(0), false // ref of the label whose value comes next
@@ -374,7 +374,7 @@ func (d *decoder) labelsV2(q *request, m []byte) error {
 	return nil
 }
 
-func (q *request) symbol(ref uint32) []byte {
+func (q *Request) symbol(ref uint32) []byte {
 	s := q.symbols[ref]
 	return q.raw[s.start:s.end]
 }

@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"bytes"
@@ -18,13 +18,14 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/test/wire"
 )
 
 const fuzzNowMs = 1_700_000_000_000
 
 // A reading is what a request amounts to: what is booked, and how much is not.
 type reading struct {
-	booked     []booked
+	booked     []wire.Booked
 	samples    int
 	rejected   int // samples
 	histograms int
@@ -42,7 +43,7 @@ type referenceSeries struct {
 }
 
 // judge applies the rules of labels and samples the plain way.
-func judge(series []referenceSeries, limits *Config) (r reading) {
+func judge(series []referenceSeries, limits *Limits) (r reading) {
 	for _, ts := range series {
 		r.samples += len(ts.samples)
 		r.histograms += ts.histograms
@@ -60,13 +61,13 @@ func judge(series []referenceSeries, limits *Config) (r reading) {
 				r.rejected++
 				continue
 			}
-			r.booked = append(r.booked, booked{name, p.Timestamp, p.StartTimestamp, math.Float64bits(p.Value)})
+			r.booked = append(r.booked, wire.Booked{Series: name, TMs: p.Timestamp, StartMs: p.StartTimestamp, Bits: math.Float64bits(p.Value)})
 		}
 	}
 	return r
 }
 
-func canonical(ls []prompb.Label, limits *Config) (string, bool) {
+func canonical(ls []prompb.Label, limits *Limits) (string, bool) {
 	seen := map[string]bool{}
 	var kept []string
 	named := false
@@ -100,15 +101,15 @@ func canonical(ls []prompb.Label, limits *Config) (string, bool) {
 
 // differ decodes raw twice, when its series are new and when they are known,
 // and compares each time with the reference.
-func differ(t *testing.T, shared *decoder, raw []byte, protocol journal.Protocol, want []referenceSeries, referenceErr error) {
-	cache := newBook()
-	d := *shared
-	d.cache = cache
+func differ(t *testing.T, shared *Decoder, raw []byte, protocol journal.Protocol, want []referenceSeries, referenceErr error) {
+	cache := wire.NewBook()
+	d := Decoder{limits: shared.limits, mapper: shared.mapper, strings: shared.strings, zstd: shared.zstd, seedV1: shared.seedV1, seedV2: shared.seedV2}
+	d.series = cache
 	body := snappy.Encode(nil, raw)
-	q := new(request)
+	q := new(Request)
 	for position := range uint64(2) {
-		q.reset()
-		err := d.decode(q, protocol, journal.Snappy, body, fuzzNowMs)
+		q.Reset()
+		err := d.Decode(q, protocol, journal.Snappy, body, fuzzNowMs)
 		switch {
 		case referenceErr != nil:
 			if err == nil {
@@ -119,29 +120,29 @@ func differ(t *testing.T, shared *decoder, raw []byte, protocol journal.Protocol
 		// numbers beyond protobuf's range, packed fields that run over their end,
 		// which gogo/protobuf reads into the next field; the other protocol's
 		// body; and the limits of a request.
-		case isStricter(err), errors.Is(err, errWrongSchema), errors.Is(err, errLimit):
+		case isStricter(err), errors.Is(err, ErrWrongSchema), errors.Is(err, ErrLimit):
 			return
 		case err != nil:
 			t.Fatalf("refused what the reference decodes: %v", err)
 		}
-		cache.samples = nil
-		q.out.Position = position + 1
-		cache.Apply(&q.out)
-		compare(t, &q.tally, cache.samples, judge(want, &d.limits), raw)
+		cache.Samples = nil
+		q.Out.Position = position + 1
+		cache.Apply(&q.Out)
+		compare(t, &q.Tally, cache.Samples, judge(want, &d.limits), raw)
 	}
 }
 
-func compare(t *testing.T, got *tally, samples []booked, want reading, raw []byte) {
+func compare(t *testing.T, got *Tally, samples []wire.Booked, want reading, raw []byte) {
 	t.Helper()
-	if got.samples != want.samples || got.samplesWritten != want.samples-want.rejected || got.rejectedSeries != want.badSeries {
+	if got.Samples != want.samples || got.SamplesWritten != want.samples-want.rejected || got.rejectedSeries != want.badSeries {
 		t.Fatalf("%d of %d samples written and %d empty series rejected, want %d of %d and %d",
-			got.samplesWritten, got.samples, got.rejectedSeries, want.samples-want.rejected, want.samples, want.badSeries)
+			got.SamplesWritten, got.Samples, got.rejectedSeries, want.samples-want.rejected, want.samples, want.badSeries)
 	}
-	if got.histograms != want.histograms || got.exemplars != want.exemplars {
-		t.Fatalf("%d histograms and %d exemplars, want %d and %d", got.histograms, got.exemplars, want.histograms, want.exemplars)
+	if got.Histograms != want.histograms || got.Exemplars != want.exemplars {
+		t.Fatalf("%d histograms and %d exemplars, want %d and %d", got.Histograms, got.Exemplars, want.histograms, want.exemplars)
 	}
-	if got.any() && got.text(time.UnixMilli(fuzzNowMs)) == "" || !utf8.ValidString(got.text(time.UnixMilli(fuzzNowMs))) {
-		t.Fatalf("text is %q", got.text(time.UnixMilli(fuzzNowMs)))
+	if got.Any() && got.Text(time.UnixMilli(fuzzNowMs)) == "" || !utf8.ValidString(got.Text(time.UnixMilli(fuzzNowMs))) {
+		t.Fatalf("text is %q", got.Text(time.UnixMilli(fuzzNowMs)))
 	}
 	if len(samples) != len(want.booked) {
 		t.Fatalf("booked %v, want %v", samples, want.booked)
@@ -149,8 +150,8 @@ func compare(t *testing.T, got *tally, samples []booked, want reading, raw []byt
 	for i, s := range samples {
 		w := want.booked[i]
 		// The reference does not know the former field 6 of a 2.0 TimeSeries.
-		if w.startMs == 0 && s.startMs != 0 && bytes.ContainsAny(raw, "\x30\xb0") {
-			s.startMs = 0
+		if w.StartMs == 0 && s.StartMs != 0 && bytes.ContainsAny(raw, "\x30\xb0") {
+			s.StartMs = 0
 		}
 		if s != w {
 			t.Fatalf("sample %d is %+v, want %+v", i, s, w)
@@ -220,7 +221,7 @@ func FuzzV1(f *testing.F) {
 		f.Add(raw)
 		f.Add(append(raw, raw...))
 	}
-	d := newTestDecoder(f, nil, everything{})
+	d := newTestDecoder(f, nil, wire.Everything{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var r prompb.WriteRequest
 		err := r.Unmarshal(raw)
@@ -263,7 +264,7 @@ func FuzzV2(f *testing.F) {
 		f.Add(raw)
 		f.Add(append(raw, raw...))
 	}
-	d := newTestDecoder(f, nil, everything{})
+	d := newTestDecoder(f, nil, wire.Everything{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var r writev2.Request
 		err := r.Unmarshal(raw)
@@ -297,7 +298,7 @@ func captured(t testing.TB, pattern string) (bodies [][]byte) {
 
 // The captured bodies in full, as they are.
 func TestCapturedBodiesAgreeWithTheReference(t *testing.T) {
-	d := newTestDecoder(t, nil, everything{})
+	d := newTestDecoder(t, nil, wire.Everything{})
 	for _, raw := range captured(t, "v1-*.snappy") {
 		var r prompb.WriteRequest
 		err := r.Unmarshal(raw)

@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"encoding/binary"
@@ -212,46 +212,46 @@ const snappyMaxExpansion = 22
 
 // decompress puts the decoded body into q.raw. The size is checked before
 // anything is allocated for it.
-func (d *decoder) decompress(q *request, encoding journal.Encoding, body []byte) (err error) {
+func (d *Decoder) decompress(q *Request, encoding journal.Encoding, body []byte) (err error) {
 	if len(body) == 0 {
-		return fmt.Errorf("%w: empty body", errCompression)
+		return fmt.Errorf("%w: empty body", ErrCompression)
 	}
 	switch encoding {
 	case journal.Snappy:
 		n, err := snappy.DecodedLen(body)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errCompression, err)
+			return fmt.Errorf("%w: %w", ErrCompression, err)
 		}
 		if n > d.limits.MaxDecodedBytes {
 			return overLimit("max_decoded_bytes", d.limits.MaxDecodedBytes)
 		}
 		if n > snappyMaxExpansion*len(body) {
-			return fmt.Errorf("%w: %d bytes cannot hold %d", errCompression, len(body), n)
+			return fmt.Errorf("%w: %d bytes cannot hold %d", ErrCompression, len(body), n)
 		}
 		// Decode uses what it is given only if its length, not its capacity, suffices.
 		if q.raw, err = snappy.Decode(q.raw[:cap(q.raw)], body); err != nil {
-			return fmt.Errorf("%w: %w", errCompression, err)
+			return fmt.Errorf("%w: %w", ErrCompression, err)
 		}
 	case journal.Zstd:
 		if err := singleFrame(body); err != nil {
-			return fmt.Errorf("%w: %w", errCompression, err)
+			return fmt.Errorf("%w: %w", ErrCompression, err)
 		}
 		q.raw, err = d.zstd.DecodeAll(body, q.raw[:0])
 		if isZstdTooLarge(err) {
 			return overLimit("max_decoded_bytes", d.limits.MaxDecodedBytes)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", errCompression, err)
+			return fmt.Errorf("%w: %w", ErrCompression, err)
 		}
 	default:
-		return fmt.Errorf("%w: encoding %d", errCompression, encoding)
+		return fmt.Errorf("%w: encoding %d", ErrCompression, encoding)
 	}
 	return nil
 }
 
 // decodedLen returns how many bytes a body says it has when decoded, and the
 // most it may have where it does not say.
-func (d *decoder) decodedLen(encoding journal.Encoding, body []byte) int {
+func (d *Decoder) decodedLen(encoding journal.Encoding, body []byte) int {
 	most := uint64(d.limits.MaxDecodedBytes)
 	if said, ok := saidLen(encoding, body); ok {
 		return int(min(said, most))
@@ -259,11 +259,13 @@ func (d *decoder) decodedLen(encoding journal.Encoding, body []byte) int {
 	return int(most)
 }
 
-// saysTooMuch reports whether the beginning of a body says that it unpacks to
-// more than is taken.
-func (d *decoder) saysTooMuch(encoding journal.Encoding, beginning []byte) bool {
-	said, ok := saidLen(encoding, beginning)
-	return ok && said > uint64(d.limits.MaxDecodedBytes)
+// CheckSize refuses a body whose beginning says that it unpacks to more than is
+// taken.
+func (d *Decoder) CheckSize(encoding journal.Encoding, beginning []byte) error {
+	if said, ok := saidLen(encoding, beginning); ok && said > uint64(d.limits.MaxDecodedBytes) {
+		return overLimit("max_decoded_bytes", d.limits.MaxDecodedBytes)
+	}
+	return nil
 }
 
 // saidLen returns what a body says it unpacks to, if it does.
@@ -325,7 +327,7 @@ func (e *wireError) Error() string {
 	return fmt.Sprintf("malformed protobuf: %s at byte %d of its message", e.what, e.at)
 }
 
-func (e *wireError) Is(target error) bool { return target == errMalformed }
+func (e *wireError) Is(target error) bool { return target == ErrMalformed }
 
 func malformed(what string, at int) error { return &wireError{what: what, at: at} }
 func stricter(what string, at int) error  { return &wireError{what: what, at: at, strict: true} }

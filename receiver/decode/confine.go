@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"slices"
@@ -8,10 +8,10 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// confine makes q one of a sender that may write the series of some clusters
+// Confine makes q one of a sender that may write the series of some clusters
 // only. Its series have keys of their own: the cache knows by a key what became
 // of a series, and that is not the same for senders of other clusters.
-func (d *decoder) confine(q *request, clusters []string) {
+func (d *Decoder) Confine(q *Request, clusters []string) {
 	q.clusters, q.space = clusters, 0
 	if clusters != nil {
 		q.space = xxh3.HashStringSeed(strings.Join(clusters, "\x00"), d.seedV1)
@@ -20,7 +20,7 @@ func (d *decoder) confine(q *request, clusters []string) {
 
 // claim reports whether the series of a mapping may be taken from this sender.
 // If that has one cluster only, it is the cluster of series that name none.
-func (q *request) claim(m *metric.Mapping) bool {
+func (q *Request) claim(m *metric.Mapping) bool {
 	switch {
 	case q.clusters == nil:
 		return true
@@ -30,8 +30,8 @@ func (q *request) claim(m *metric.Mapping) bool {
 	case slices.Contains(q.clusters, m.Holder.Cluster):
 		return true
 	}
-	if q.tally.otherCluster == "" {
-		q.tally.otherCluster = m.Holder.Cluster
+	if q.Tally.otherCluster == "" {
+		q.Tally.otherCluster = m.Holder.Cluster
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/wattledger/wattledger/receiver/journal"
+	"github.com/wattledger/wattledger/test/wire"
 )
 
 // A walk is a series of label sets, each made from the one before by a few
@@ -55,7 +56,7 @@ func (w *walk) step() []prompb.Label {
 }
 
 // neighbourLimits are such that a walk runs into each of them.
-func neighbourLimits(c *Config) {
+func neighbourLimits(c *Limits) {
 	c.MaxLabelsPerSeries, c.MaxLabelNameBytes, c.MaxLabelValueBytes, c.MaxLabelSetBytes = 75, 30, 40, 340
 }
 
@@ -63,19 +64,19 @@ func neighbourLimits(c *Config) {
 // the same reason and is copied in the same words as one that stands alone; and
 // a copy that waits for a later series is none the worse.
 func TestNeighboursAreCheckedAsIfAlone(t *testing.T) {
-	limits := Default
+	limits := limits
 	neighbourLimits(&limits)
 	for _, protocol := range []journal.Protocol{journal.V1, journal.V2} {
-		passed, refused, alike := 0, map[reason]bool{}, 0
+		passed, refused, alike := 0, map[Reason]bool{}, 0
 		for seed := range uint64(200) {
 			w := &walk{Rand: rand.New(rand.NewPCG(seed, 7))}
 			r := &prompb.WriteRequest{}
 			for range 40 {
 				r.Timeseries = append(r.Timeseries, prompb.TimeSeries{Labels: w.step()})
 			}
-			d := newTestDecoder(t, nil, everything{})
+			d := newTestDecoder(t, nil, wire.Everything{})
 			d.limits = limits
-			q := new(request)
+			q := new(Request)
 			var err error
 			if protocol == journal.V2 {
 				q.raw, err = asV2(r).Marshal()
@@ -103,7 +104,7 @@ func TestNeighboursAreCheckedAsIfAlone(t *testing.T) {
 				}
 				got, why, culprit := q.near.check(&limits)
 				if why != wantWhy || !bytes.Equal(culprit, wantCulprit) || !slices.EqualFunc(got, want, sameLabel) {
-					t.Fatalf("%s, seed %d, series %d %v: %q, %v, %q, want %q, %v, %q", protocolLabel(protocol), seed, i, ts.Labels, got, why, culprit, want, wantWhy, wantCulprit)
+					t.Fatalf("protocol %v, seed %d, series %d %v: %q, %v, %q, want %q, %v, %q", protocol, seed, i, ts.Labels, got, why, culprit, want, wantWhy, wantCulprit)
 				}
 				if why != accepted {
 					refused[why] = true
@@ -114,17 +115,17 @@ func TestNeighboursAreCheckedAsIfAlone(t *testing.T) {
 				}
 				owned := q.near.own(d.strings)
 				if len(owned) != len(want) {
-					t.Fatalf("%s, seed %d, series %d: owned %v, want %q", protocolLabel(protocol), seed, i, owned, want)
+					t.Fatalf("protocol %v, seed %d, series %d: owned %v, want %q", protocol, seed, i, owned, want)
 				}
 				for k, l := range want {
 					if owned[k].Name != string(l.name) || owned[k].Value != string(l.value) {
-						t.Fatalf("%s, seed %d, series %d: owned %v, want %q", protocolLabel(protocol), seed, i, owned, want)
+						t.Fatalf("protocol %v, seed %d, series %d: owned %v, want %q", protocol, seed, i, owned, want)
 					}
 				}
 			}
 		}
 		if passed < 1000 || alike < 500 || len(refused) < 8 {
-			t.Errorf("%s: %d passed, %d like the one before, refused for %v: the walk does not go where it should", protocolLabel(protocol), passed, alike, refused)
+			t.Errorf("protocol %v: %d passed, %d like the one before, refused for %v: the walk does not go where it should", protocol, passed, alike, refused)
 		}
 	}
 }
@@ -135,7 +136,7 @@ func sameLabel(a, b rawLabel) bool {
 
 // Whole requests of neighbours, new and known, against the reference decoder.
 func TestNeighboursAgreeWithTheReference(t *testing.T) {
-	d := newTestDecoder(t, nil, everything{})
+	d := newTestDecoder(t, nil, wire.Everything{})
 	neighbourLimits(&d.limits)
 	for seed := range uint64(100) {
 		w := &walk{Rand: rand.New(rand.NewPCG(seed, 8))}

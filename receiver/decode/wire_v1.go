@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"encoding/binary"
@@ -72,7 +72,7 @@ func sixByteVarint(b []byte) (v int64, ok bool) {
 }
 
 // walkV1 finds every series of a 1.0 request and its key.
-func (d *decoder) walkV1(q *request) error {
+func (d *Decoder) walkV1(q *Request) error {
 	raw := q.raw
 	for i := 0; i < len(raw); {
 		number, wireType, at, err := field(raw, i)
@@ -104,7 +104,7 @@ func (d *decoder) walkV1(q *request) error {
 			if tail > 0 {
 				r.guessed, r.n = true, 1
 				q.points = append(q.points, p)
-				q.tally.samples++
+				q.Tally.Samples++
 				q.keys = append(q.keys, d.keyV1(q, m[:len(m)-tail]))
 			} else {
 				key, err := d.seriesV1(q, m, &r)
@@ -114,7 +114,7 @@ func (d *decoder) walkV1(q *request) error {
 				q.keys = append(q.keys, key)
 			}
 			q.rows = append(q.rows, r)
-			if q.tally.samples > d.limits.MaxSamplesPerRequest {
+			if q.Tally.Samples > d.limits.MaxSamplesPerRequest {
 				return overLimit("max_samples_per_request", d.limits.MaxSamplesPerRequest)
 			}
 		case v1Metadata:
@@ -122,14 +122,14 @@ func (d *decoder) walkV1(q *request) error {
 				return err
 			}
 		case v2Symbols, v2Timeseries:
-			return errWrongSchema
+			return ErrWrongSchema
 		}
 	}
 	return nil
 }
 
 // keyV1 is the key of a block of label fields as they stand on the wire.
-func (d *decoder) keyV1(q *request, block []byte) counter.Key {
+func (d *Decoder) keyV1(q *Request, block []byte) counter.Key {
 	h := xxh3.Hash128Seed(block, d.seedV1^q.space)
 	return counter.Key{Hi: h.Hi, Lo: h.Lo}
 }
@@ -137,7 +137,7 @@ func (d *decoder) keyV1(q *request, block []byte) counter.Key {
 // guessedRight reports whether m is what guess took it for: labels in the plain
 // shape, no more than the limit, and then the sample. It leaves all others, and
 // all errors, to seriesV1.
-func (d *decoder) guessedRight(m []byte) bool {
+func (d *Decoder) guessedRight(m []byte) bool {
 	_, tail := guess(m)
 	m = m[:len(m)-tail]
 	labels := 0
@@ -167,7 +167,7 @@ func plainFieldV1(m []byte) int {
 
 // seriesV1 walks a whole TimeSeries. It fills r, adds the samples to q.points
 // and returns the key of the label fields, taken together if they are scattered.
-func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err error) {
+func (d *Decoder) seriesV1(q *Request, m []byte, r *row) (key counter.Key, err error) {
 	r.first, r.n = uint32(len(q.points)), 0
 	blockStart, blockEnd, labels := 0, 0, 0
 	scattered := false
@@ -211,10 +211,10 @@ func (d *decoder) seriesV1(q *request, m []byte, r *row) (key counter.Key, err e
 			if err != nil {
 				return key, err
 			}
-			if q.tally.samples >= d.limits.MaxSamplesPerRequest {
+			if q.Tally.Samples >= d.limits.MaxSamplesPerRequest {
 				return key, overLimit("max_samples_per_request", d.limits.MaxSamplesPerRequest)
 			}
-			q.tally.samples++
+			q.Tally.Samples++
 			q.points = append(q.points, p)
 			r.n++
 		case v1Exemplars:
@@ -273,7 +273,7 @@ func labelV1(b []byte) (l rawLabel, err error) {
 
 // labelsV1 puts the labels of a TimeSeries that has been walked into near.next,
 // at most one more than the limit.
-func (d *decoder) labelsV1(near *neighbour, m []byte) error {
+func (d *Decoder) labelsV1(near *neighbour, m []byte) error {
 	i := 0
 	for i < len(m) {
 		n := near.again(m[i:])
@@ -346,7 +346,7 @@ func exemplarV1(b []byte) error {
 
 // metadataV1 reads a MetricMetadata message. Only those of Kepler's families
 // are kept, for /debug/senders.
-func (d *decoder) metadataV1(q *request, b []byte) error {
+func (d *Decoder) metadataV1(q *Request, b []byte) error {
 	var metricType uint64
 	var family, unit []byte
 	for i := 0; i < len(b); {

@@ -1,4 +1,4 @@
-package receiver
+package decode
 
 import (
 	"encoding/binary"
@@ -15,6 +15,7 @@ import (
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/receiver/metric"
+	"github.com/wattledger/wattledger/test/usage"
 )
 
 // containers maps Kepler's container series the way the metric table does.
@@ -104,7 +105,7 @@ func perSample(b *testing.B, began time.Duration) {
 	samples := float64(b.N * samplesPerRequest)
 	b.ReportMetric(samples/seconds, "samples/s")
 	b.ReportMetric(seconds*1e9/samples, "ns/sample")
-	b.ReportMetric(float64(processorTime(b)-began)/samples, "cpu-ns/sample")
+	b.ReportMetric(float64(usage.ProcessorTime(b)-began)/samples, "cpu-ns/sample")
 }
 
 const benchBodies = 100 // 200,000 series
@@ -116,7 +117,7 @@ func benchmarkFloor(b *testing.B, protocol journal.Protocol) {
 	var raw []byte
 	var sum uint64
 	i := 0
-	began := processorTime(b)
+	began := usage.ProcessorTime(b)
 	for b.Loop() {
 		var err error
 		if raw, err = snappy.Decode(raw[:cap(raw)], bodies[i%len(bodies)]); err != nil {
@@ -141,24 +142,24 @@ func benchmarkReceive(b *testing.B, protocol journal.Protocol) {
 	bodies := keplerBodies(b, protocol, benchBodies)
 	cache := counter.New(counter.DefaultConfig(), nowhere{})
 	d := newTestDecoder(b, cache, containers{})
-	q := new(request)
+	q := new(Request)
 	receive := func(i int) {
-		q.reset()
-		if err := d.decode(q, protocol, journal.Snappy, bodies[i%len(bodies)], 1_790_000_000_000); err != nil {
+		q.Reset()
+		if err := d.Decode(q, protocol, journal.Snappy, bodies[i%len(bodies)], 1_790_000_000_000); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for i := range bodies {
 		receive(i)
-		q.out.Position = uint64(i + 1)
-		cache.Apply(&q.out)
+		q.Out.Position = uint64(i + 1)
+		cache.Apply(&q.Out)
 	}
 	i := 0
-	began := processorTime(b)
+	began := usage.ProcessorTime(b)
 	for b.Loop() {
 		receive(i)
-		if len(q.out.Samples) != samplesPerRequest || len(q.out.New) != 0 {
-			b.Fatalf("%d samples, %d new series", len(q.out.Samples), len(q.out.New))
+		if len(q.Out.Samples) != samplesPerRequest || len(q.Out.New) != 0 {
+			b.Fatalf("%d samples, %d new series", len(q.Out.Samples), len(q.Out.New))
 		}
 		i++
 	}
@@ -177,10 +178,10 @@ func benchmarkPath(b *testing.B, protocol journal.Protocol) {
 	d := newTestDecoder(b, cache, containers{})
 	var sent, position atomic.Uint64
 	const settling = 4 * benchBodies // requests until the histories of the first samples are given up
-	pass := func(q *request) (booked int) {
+	pass := func(q *Request) (booked int) {
 		n := int64(sent.Add(1)) - 1
-		q.reset()
-		if err := d.decode(q, protocol, journal.Snappy, bodies[n%benchBodies], 1_790_000_000_000); err != nil {
+		q.Reset()
+		if err := d.Decode(q, protocol, journal.Snappy, bodies[n%benchBodies], 1_790_000_000_000); err != nil {
 			b.Error(err)
 		}
 		// The counters move on here, so that the bodies need not be written anew.
@@ -188,21 +189,21 @@ func benchmarkPath(b *testing.B, protocol journal.Protocol) {
 		if n >= settling {
 			afterMs = 4*700_000 + (n-settling)/benchBodies*15_000
 		}
-		for i := range q.out.Samples {
-			q.out.Samples[i].TMs += afterMs
-			q.out.Samples[i].Value += float64(afterMs) / 1000
+		for i := range q.Out.Samples {
+			q.Out.Samples[i].TMs += afterMs
+			q.Out.Samples[i].Value += float64(afterMs) / 1000
 		}
-		q.out.Position = position.Add(1)
-		return cache.Apply(&q.out).Booked
+		q.Out.Position = position.Add(1)
+		return cache.Apply(&q.Out).Booked
 	}
-	q := new(request)
+	q := new(Request)
 	for range settling {
 		pass(q)
 	}
-	began := processorTime(b)
+	began := usage.ProcessorTime(b)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
-		q := new(request)
+		q := new(Request)
 		for pb.Next() {
 			if booked := pass(q); booked != samplesPerRequest {
 				b.Errorf("%d samples booked", booked)
@@ -226,16 +227,16 @@ func (blank) Apply(*counter.Request) (o counter.Outcome) { return o }
 func benchmarkFirstSight(b *testing.B, protocol journal.Protocol) {
 	bodies := keplerBodies(b, protocol, benchBodies)
 	d := newTestDecoder(b, blank{}, containers{})
-	q := new(request)
+	q := new(Request)
 	i := 0
-	began := processorTime(b)
+	began := usage.ProcessorTime(b)
 	for b.Loop() {
-		q.reset()
-		if err := d.decode(q, protocol, journal.Snappy, bodies[i%len(bodies)], 1_790_000_000_000); err != nil {
+		q.Reset()
+		if err := d.Decode(q, protocol, journal.Snappy, bodies[i%len(bodies)], 1_790_000_000_000); err != nil {
 			b.Fatal(err)
 		}
-		if len(q.out.New) != samplesPerRequest {
-			b.Fatalf("%d new series", len(q.out.New))
+		if len(q.Out.New) != samplesPerRequest {
+			b.Fatalf("%d new series", len(q.Out.New))
 		}
 		i++
 	}
@@ -250,21 +251,21 @@ func TestKnownSeriesCostNoAllocation(t *testing.T) {
 		body := keplerBodies(t, protocol, 1)[0]
 		cache := counter.New(counter.DefaultConfig(), nowhere{})
 		d := newTestDecoder(t, cache, containers{})
-		q := new(request)
+		q := new(Request)
 		receive := func() {
-			q.reset()
-			if err := d.decode(q, protocol, journal.Snappy, body, 1_790_000_000_000); err != nil {
+			q.Reset()
+			if err := d.Decode(q, protocol, journal.Snappy, body, 1_790_000_000_000); err != nil {
 				t.Fatal(err)
 			}
 		}
 		receive()
-		q.out.Position = 1
-		cache.Apply(&q.out)
+		q.Out.Position = 1
+		cache.Apply(&q.Out)
 		if n := testing.AllocsPerRun(20, receive); n != 0 {
-			t.Errorf("%s: a request of %d known series costs %v allocations, want 0", protocolLabel(protocol), samplesPerRequest, n)
+			t.Errorf("protocol %v: a request of %d known series costs %v allocations, want 0", protocol, samplesPerRequest, n)
 		}
-		if len(q.out.Samples) != samplesPerRequest {
-			t.Errorf("%d samples", len(q.out.Samples))
+		if len(q.Out.Samples) != samplesPerRequest {
+			t.Errorf("%d samples", len(q.Out.Samples))
 		}
 	}
 }
