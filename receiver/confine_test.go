@@ -26,6 +26,8 @@ type clusterTable struct{}
 
 func (clusterTable) Knows([]byte) bool { return true }
 
+func (clusterTable) Metrics() []string { return nil }
+
 func (clusterTable) Map(labels []power.Label) (metric.Mapping, bool) {
 	m, ok := wire.KeplerTable{}.Map(labels)
 	m.Holder.Cluster, m.Unnamed = "default", true

@@ -90,7 +90,7 @@ func newStation(t *testing.T, change func(*Config)) *station {
 	return newStationOf(t, wire.KeplerTable{}, change)
 }
 
-func newStationOf(t *testing.T, table decode.Mapper, change func(*Config)) *station {
+func newStationOf(t *testing.T, table Table, change func(*Config)) *station {
 	t.Helper()
 	cfg := Default
 	if change != nil {

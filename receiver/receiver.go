@@ -37,6 +37,8 @@ type Handler struct {
 	metrics *metrics
 	senders *senders
 
+	keepRule string // of write_relabel_configs
+
 	requests  sync.Pool    // of *request
 	bodyBytes atomic.Int64 // held by requests in the works
 
@@ -55,6 +57,12 @@ type Handler struct {
 type Cache interface {
 	decode.Series
 	Apply(r *counter.Request) counter.Outcome
+}
+
+// A Table is the metric table. *metric.Table is the one that ships.
+type Table interface {
+	decode.Mapper
+	Metrics() []string // that it has rows for
 }
 
 // A request is the scratch space of one request, reused for others.
@@ -90,23 +98,24 @@ var (
 )
 
 // New returns a handler that is not ready yet. It starts nothing.
-func New(limits Config, cache Cache, mapper decode.Mapper, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
+func New(limits Config, cache Cache, table Table, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
 	if err := limits.Check(); err != nil {
 		return nil, fmt.Errorf("receiver: %w", err)
 	}
-	d, err := decode.New(limits.Limits, cache, mapper)
+	d, err := decode.New(limits.Limits, cache, table)
 	if err != nil {
 		return nil, fmt.Errorf("receiver: %w", err)
 	}
 	h := &Handler{
-		limits:  limits,
-		decoder: d,
-		cache:   cache,
-		journal: j,
-		logger:  logger,
-		metrics: newMetrics(reg),
-		senders: newSenders(limits.MaxSenders),
-		idle:    make(chan struct{}),
+		limits:   limits,
+		decoder:  d,
+		cache:    cache,
+		journal:  j,
+		logger:   logger,
+		metrics:  newMetrics(reg),
+		senders:  newSenders(limits.MaxSenders),
+		keepRule: keepRule(table.Metrics()),
+		idle:     make(chan struct{}),
 	}
 	h.requests.New = func() any { return new(request) }
 	if reg != nil {

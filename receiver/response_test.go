@@ -432,3 +432,22 @@ func TestConcurrentRequests(t *testing.T) {
 		t.Errorf("%d records, want %d", s.tape.len(), n)
 	}
 }
+
+// What is wrong is said of a series that a person can find, and "stored" only of
+// what was.
+func TestAnswersNameWhatCanBeFound(t *testing.T) {
+	s := newStation(t, nil)
+	r := one(kepler, at(0, 1))
+	r.Timeseries = append(r.Timeseries, one(nil, at(0, 1)).Timeseries...)
+	s.want(s.postV1(r), 400, "e.g. series 2 of the request's 2, with 0 labels")
+
+	empty := make([]prompb.Label, 65)
+	s.want(s.postV1(one(empty, at(0, 1))), 400, "e.g. series 1 of the request's 1, with 65 labels and none of a name and a value")
+
+	named := append(labels("__name__", "kepler_x", "node", "n1"), empty...)
+	s.want(s.postV1(one(named, at(0, 1))), 400, `e.g. kepler_x{node="n1"} and 63 labels without a name or a value`)
+
+	r = one(labels("__name__", "up"), at(0, 1))
+	r.Timeseries = append(r.Timeseries, one(nil, at(0, 1)).Timeseries...)
+	s.want(s.postV1(r), 400, "1 of 2 samples rejected, 0 stored, 1 of no use here")
+}

@@ -143,7 +143,7 @@ func (s *sender) note(f form, code int, t *decode.Tally, seen *decode.Sighting, 
 			s.newestMs = max(s.newestMs, t.NewestMs)
 			s.aheadMs = max(s.aheadMs, t.NewestMs-now.UnixMilli())
 		}
-		if t.ExampleHasTime {
+		if t.ExampleHasTime && t.AllAhead() {
 			s.aheadMs = max(s.aheadMs, t.ExampleMs-now.UnixMilli())
 		}
 		for why, n := range t.Rejected {

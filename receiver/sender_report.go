@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,8 +49,14 @@ type rejectReport struct {
 	Example string `json:"example"`
 }
 
-// keepRule is what a sender needs to send us what we can use and no more.
-const keepRule = `write_relabel_configs: [{source_labels: [__name__], regex: "kepler_.*|kube_pod_(info|owner|labels|annotations|container_info|container_resource_requests)|kube_(replicaset|job)_owner|DCGM_FI_.*", action: keep}]`
+// keepRule is what a sender needs to send us what the metric table maps and no more.
+func keepRule(metrics []string) string {
+	var names []string
+	for _, m := range metrics {
+		names = append(names, regexp.QuoteMeta(m))
+	}
+	return `write_relabel_configs: [{source_labels: [__name__], regex: "` + strings.Join(names, "|") + `", action: keep}]`
+}
 
 // ServeSenders answers /debug/senders: who writes to us, and what is wrong with it.
 func (h *Handler) ServeSenders(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +68,7 @@ func (h *Handler) ServeSenders(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	reports := []senderReport{}
 	for _, s := range h.senders.all() {
-		reports = append(reports, s.report(now))
+		reports = append(reports, s.report(now, h.keepRule))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -91,7 +98,7 @@ func (s *senders) all() []*sender {
 	return all
 }
 
-func (s *sender) report(now time.Time) senderReport {
+func (s *sender) report(now time.Time, keepRule string) senderReport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := senderReport{
@@ -131,13 +138,13 @@ func (s *sender) report(now time.Time) senderReport {
 	for _, name := range slices.Sorted(maps.Keys(s.families)) {
 		r.Families = append(r.Families, s.families[name])
 	}
-	r.Fixes = s.fixes(r.Fixes)
+	r.Fixes = s.fixes(r.Fixes, keepRule)
 	return r
 }
 
 // fixes says what the owner of a sender should do, the gravest first. The
 // caller holds s.mu.
-func (s *sender) fixes(fixes []string) []string {
+func (s *sender) fixes(fixes []string, keepRule string) []string {
 	series := s.usable + s.filtered
 	switch {
 	case s.samples == 0 && s.lastRefusal != "":
@@ -151,9 +158,14 @@ func (s *sender) fixes(fixes []string) []string {
 		fixes = append(fixes, fmt.Sprintf("its clock is at least %.1f s ahead of ours: set both by NTP", float64(s.aheadMs)/1000))
 	}
 	for why, n := range s.rejected {
-		if n > 0 {
-			fixes = append(fixes, decode.Reason(why).Text()+": "+decode.Reason(why).Fix())
+		if n == 0 {
+			continue
 		}
+		fix := decode.Reason(why).Fix()
+		if decode.Reason(why) == decode.FutureTimestamp && s.aheadMs <= 1000 {
+			fix = decode.FixOwnTimes
+		}
+		fixes = append(fixes, decode.Reason(why).Text()+": "+fix)
 	}
 	return fixes
 }

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+	"github.com/wattledger/wattledger/receiver/metric"
 )
 
 // reports fetches /debug/senders.
@@ -81,7 +84,7 @@ func TestSenderWithoutUsableSeriesIsToldHow(t *testing.T) {
 	}
 	s.want(s.postAs("wasteful/1", r), 204)
 	got := s.reports()
-	if u := got["useless/1"]; u.Usable || u.FilteredSeries != 1 || len(u.Fixes) != 1 || !strings.Contains(u.Fixes[0], "write_relabel_configs") || !strings.Contains(u.Fixes[0], "kepler_.*") {
+	if u := got["useless/1"]; u.Usable || u.FilteredSeries != 1 || len(u.Fixes) != 1 || !strings.Contains(u.Fixes[0], "write_relabel_configs") || !strings.Contains(u.Fixes[0], `regex: "kepler_x|kube_y"`) {
 		t.Errorf("the useless sender is described as %+v", u)
 	}
 	if w := got["wasteful/1"]; !w.Usable || len(w.Fixes) != 1 || !strings.Contains(w.Fixes[0], "96 of 100 series") {
@@ -177,4 +180,54 @@ func TestConfigIsChecked(t *testing.T) {
 	f("max_senders", func(c *Config) { c.MaxSenders = -1 })
 	f("must not exceed", func(c *Config) { c.MaxDecodedBytes = 2 << 30 })
 	f("max_inflight_body_bytes", func(c *Config) { c.MaxInflightBodyBytes = 1 })
+}
+
+// Who follows the fix that a sender of useless series is told loses nothing that
+// the metric table maps.
+func TestKeepRuleKeepsWhatIsMapped(t *testing.T) {
+	file, err := os.ReadFile("../configs/metrics.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := metric.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStationOf(t, table, nil)
+	s.want(s.postAs("useless/1", one(labels("__name__", "up"), at(0, 1))), 204)
+	report := s.reports()["useless/1"]
+	if len(report.Fixes) != 1 {
+		t.Fatalf("%+v", report)
+	}
+	rule := regexp.MustCompile(`regex: "(.*)", action: keep`).FindStringSubmatch(report.Fixes[0])
+	if rule == nil {
+		t.Fatalf("no rule in %q", report.Fixes[0])
+	}
+	keep := regexp.MustCompile("^(?s:" + rule[1] + ")$")
+	for _, m := range table.Metrics() {
+		if !keep.MatchString(m) {
+			t.Errorf("the rule drops %s", m)
+		}
+	}
+	for _, m := range []string{"kepler_process_cpu_joules_total", "kepler_pod_cpu_watts", "up", "kube_pod_status_phase"} {
+		if keep.MatchString(m) {
+			t.Errorf("the rule keeps %s", m)
+		}
+	}
+}
+
+// One sample of the future among others of now is not the clock's fault.
+func TestOneSampleAheadIsNoClock(t *testing.T) {
+	s := newStation(t, nil)
+	r := one(kepler, at(0, 1))
+	r.Timeseries = append(r.Timeseries, one(labels("__name__", "kepler_odd"), at(-time.Hour, 1)).Timeseries...)
+	a := s.postAs("odd/1", r)
+	s.want(a, 400, "out-of-range future timestamp (1)", "honor_timestamps")
+	if strings.Contains(a.text, "NTP") {
+		t.Errorf("the clock is blamed: %s", a.text)
+	}
+	report := s.reports()["odd/1"]
+	if report.SkewSeconds > 1 || len(report.Fixes) != 1 || !strings.Contains(report.Fixes[0], "honor_timestamps") {
+		t.Errorf("skew %v, fixes %q", report.SkewSeconds, report.Fixes)
+	}
 }

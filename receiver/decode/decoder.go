@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -297,7 +298,7 @@ func (q *Request) rejectFuture(d *Decoder, protocol journal.Protocol, r *row, tM
 	if q.Tally.example == "" {
 		q.Tally.ExampleMs, q.Tally.ExampleHasTime = tMs, true
 	}
-	q.Tally.Reject(futureTimestamp, 1, func() string { return d.describe(q, protocol, r) })
+	q.Tally.Reject(FutureTimestamp, 1, func() string { return d.describe(q, protocol, r) })
 }
 
 // resolve parses the labels of a series that the cache does not know. It
@@ -378,11 +379,16 @@ func (d *Decoder) rowLabels(q *Request, protocol journal.Protocol, r *row) error
 	return d.labelsV1(&q.near, m)
 }
 
+// describe names a series so that a person can find it: by its labels, or by
+// where it stands in its request when it has none to speak of.
 func (d *Decoder) describe(q *Request, protocol journal.Protocol, r *row) string {
-	if err := d.rowLabels(q, protocol, r); err != nil {
-		return "?"
+	if err := d.rowLabels(q, protocol, r); err == nil {
+		if text := describe(q.near.next); text != "" {
+			return text
+		}
 	}
-	return describe(q.near.next)
+	at := slices.IndexFunc(q.rows, func(other row) bool { return other.start == r.start })
+	return fmt.Sprintf("series %d of the request's %d, with %d labels and none of a name and a value", at+1, len(q.rows), len(q.near.next))
 }
 
 // describeNew prints a series of q.Out.New, if the body is still there.

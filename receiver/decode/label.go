@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"fmt"
 	"hash/maphash"
 	"strconv"
 	"strings"
@@ -108,20 +109,18 @@ func (n *interner) intern(b []byte) string {
 	return *slot
 }
 
-// describe prints a series for people, within 300 bytes.
+// describe prints a series for people, within 300 bytes. Labels without a name or
+// a value help nobody to find it and are left out; "" says that none is left.
 func describe(labels []rawLabel) string {
 	var b strings.Builder
-	name := ""
+	b.Write(metricName(labels))
+	separator, left := "{", 0
 	for _, l := range labels {
-		if string(l.name) == "__name__" {
-			name = string(l.value)
-			break
-		}
-	}
-	b.WriteString(name)
-	separator := "{"
-	for _, l := range labels {
-		if string(l.name) == "__name__" {
+		switch {
+		case string(l.name) == "__name__" && len(l.value) > 0:
+			continue
+		case len(l.name) == 0 || len(l.value) == 0:
+			left++
 			continue
 		}
 		b.WriteString(separator)
@@ -133,12 +132,11 @@ func describe(labels []rawLabel) string {
 			break
 		}
 	}
-	if separator == "{" && name == "" {
-		b.WriteString("{")
-		separator = ","
-	}
 	if separator == "," {
 		b.WriteString("}")
+	}
+	if left > 0 && b.Len() > 0 {
+		fmt.Fprintf(&b, " and %d labels without a name or a value", left)
 	}
 	return Clip(b.String(), 300)
 }

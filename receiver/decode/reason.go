@@ -9,7 +9,7 @@ const (
 	emptyLabelName
 	duplicateLabel
 	badUTF8
-	futureTimestamp
+	FutureTimestamp
 	symbolRef
 	badHistogram
 	Conflict
@@ -29,7 +29,7 @@ var reasons = [NumReasons]struct{ label, text, fix string }{
 	emptyLabelName:  {"empty_label_name", "empty label name", "look for a relabelling rule with an empty target_label"},
 	duplicateLabel:  {"dup_label", "duplicate label", "look for external_labels or a relabelling rule that repeats a label of the series"},
 	badUTF8:         {"bad_utf8", "invalid UTF-8 in a label", "labels must be valid UTF-8; find the exporter of this series"},
-	futureTimestamp: {"future", "out-of-range future timestamp", "set the clocks of the sender and the receiver by NTP"},
+	FutureTimestamp: {"future", "out-of-range future timestamp", "set the clocks of the sender and the receiver by NTP"},
 	symbolRef:       {"symbol_ref", "invalid symbol reference", "the sender's remote write 2.0 encoder is at fault; use 1.0 until it is mended"},
 	badHistogram:    {"histogram", "invalid native histogram", "find the exporter of this series"},
 	Conflict:        {"conflict", "another value at a time already booked", "two senders disagree: give each its own external label, or unset strict"},

@@ -70,7 +70,10 @@ func (t *Tally) Text(now time.Time) string {
 	rejected -= t.rejectedSeries
 	total := t.Samples + t.Histograms + t.rejectedExemplars()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d samples rejected, %d stored", rejected, total, total-rejected)
+	fmt.Fprintf(&b, "%d of %d samples rejected, %d stored", rejected, total, total-rejected-t.FilteredSamples)
+	if t.FilteredSamples > 0 {
+		fmt.Fprintf(&b, ", %d of no use here", t.FilteredSamples)
+	}
 	if t.rejectedSeries > 0 {
 		fmt.Fprintf(&b, ", %d series without samples rejected", t.rejectedSeries)
 	}
@@ -94,9 +97,24 @@ func (t *Tally) Text(now time.Time) string {
 	if t.ExampleHasTime {
 		fmt.Fprintf(&b, " t=%s server=%s", instant(t.ExampleMs), instant(now.UnixMilli()))
 	}
-	fmt.Fprintf(&b, "; %s; see /debug/senders", reasons[t.exampleReason].fix)
+	fmt.Fprintf(&b, "; %s; see /debug/senders", t.fix())
 	return Clip(b.String(), MaxAnswerBytes-1)
 }
+
+// fix says what to do about the first series that was rejected.
+func (t *Tally) fix() string {
+	if t.exampleReason == FutureTimestamp && !t.AllAhead() {
+		return FixOwnTimes
+	}
+	return t.exampleReason.Fix()
+}
+
+// FixOwnTimes says what to do about a few samples of the future among others of now.
+const FixOwnTimes = "the exporter of this series writes times of its own: mend it, or scrape it with honor_timestamps: false"
+
+// AllAhead reports whether every sample lies too far ahead, which a sender's clock
+// explains; a few among others their exporter's.
+func (t *Tally) AllAhead() bool { return t.Samples > 0 && t.Rejected[FutureTimestamp] == t.Samples }
 
 func (t *Tally) rejectedExemplars() int { return t.Exemplars - t.ExemplarsWritten }
 

@@ -32,6 +32,9 @@ func (KeplerTable) Map(labels []power.Label) (m metric.Mapping, ok bool) {
 	return m, strings.HasPrefix(name, "kepler_") || strings.HasPrefix(name, "kube_")
 }
 
+// Metrics returns some of those that it maps.
+func (KeplerTable) Metrics() []string { return []string{"kepler_x", "kube_y"} }
+
 // Everything maps every series.
 type Everything struct{}
 
@@ -41,3 +44,6 @@ func (Everything) Map(labels []power.Label) (metric.Mapping, bool) {
 	m, _ := KeplerTable{}.Map(labels)
 	return m, true
 }
+
+// Metrics returns none: they cannot be listed.
+func (Everything) Metrics() []string { return nil }
