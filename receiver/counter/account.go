@@ -13,6 +13,7 @@ import (
 type account struct {
 	lastT   int64 // time of the newest sample, Unix milliseconds; never before the first
 	lastV   int64 // counter at lastT, microjoules
+	prevV   int64 // counter at the sample before the newest
 	startT  int64 // start timestamp the sender gave for the counter; 0 for none
 	holder  uint32
 	node    uint32
@@ -20,7 +21,7 @@ type account struct {
 	side    uint32 // index plus one into the shard's histories (metric.RoleCounter) or meters (other roles)
 	seenMin uint32 // arrival of the last sample, minutes since the epoch
 	scale   float32
-	replica uint16
+	origin  uint16 // of whom the account listens to, among those of its node
 	zone    uint16
 	role    metric.Role
 	measure power.Measure
@@ -73,21 +74,19 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 		s.quarantine(a, m, "no counter shows this", o)
 		return
 	}
-	x := point{t: m.TMs, v: v, start: m.StartMs}
+	x := point{t: m.TMs, v: v, start: m.StartMs, origin: m.Ref.origin()}
 	if x.start >= x.t && v > 0 {
 		x.start = 0 // a counter cannot start when it already shows energy
 	}
+	if a.flags&flagNode != 0 && s.waits(i, a, x, o) {
+		return
+	}
 	if a.lastT == never {
-		s.first(i, a, x, m.Ref.replica())
+		s.first(i, a, x)
 		o.Booked++
 		return
 	}
-	if !s.elected(&a.replica, a.lastT, m) {
-		o.Duplicate++
-		return
-	}
-	if m.Ref.terminated() && m.Ref.replica() != a.replica {
-		s.tail(i, a, x, m, o)
+	if x.origin != a.origin && !s.listens(i, a, x, m, o) {
 		return
 	}
 	if a.side != 0 {
@@ -98,9 +97,16 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 		s.late(i, a, x, m, o)
 		return
 	}
-	if x.resets(a.last()) {
-		s.insert(a, s.remember(i, a), x, m, o)
-		return
+	if v < a.lastV || x.start > a.startT {
+		if p := a.last(); s.anew(a, p, x) {
+			s.attest(a, p, x, true)
+			s.insert(a, s.remember(i, a), x, m, o)
+			return
+		} else if v < p.v {
+			s.attest(a, p, x, false)
+			o.Late++ // the reading is older than its time says
+			return
+		}
 	}
 	e := v - a.lastV
 	if e > s.limitMicrojoules(a.lastT, m.TMs) {
@@ -111,6 +117,7 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 		s.clear(i, a)
 	}
 	s.book(a, a.lastT, m.TMs, e, v)
+	a.prevV = a.lastV
 	a.lastT, a.lastV = m.TMs, v
 	if x.start != 0 {
 		a.startT = x.start
@@ -118,28 +125,42 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 	o.Booked++
 }
 
-func (a *account) last() point { return point{t: a.lastT, v: a.lastV, start: a.startT} }
+func (a *account) last() point {
+	return point{t: a.lastT, v: a.lastV, start: a.startT, origin: a.origin}
+}
 
 // late answers a sample that is not newer than the newest one, of an account
 // that has neither started nor restarted within reach. The differences around
 // it telescope: whatever it says is part of what is booked already. Only one
-// that is above the newest says more: the counter started again after it.
+// that is above the newest says more: within one life of a counter the higher
+// value is the newer one, whatever the times say; if it is too high for that, the
+// counter started again after it.
 func (s *shard) late(i uint32, a *account, x point, m *Sample, o *Outcome) {
 	switch {
 	case x.t == a.lastT && x.v == a.lastV:
 		o.Duplicate++
 	case x.t == a.lastT:
 		o.Conflict++
-	case x.v <= a.lastV || x.t < a.lastT-s.reorderMs:
+	case x.v <= a.lastV:
 		o.Late++
-	case !s.plausible(a.lastV, x.t, a.lastT):
-		s.quarantine(a, m, "more than the node can draw", o)
-	default:
+	case x.t < a.lastT-s.reorderMs:
+		s.behind(a, x, o)
+	case x.v/2 > a.lastV:
+		if !s.plausible(a.lastV, x.t, a.lastT) {
+			s.quarantine(a, m, "more than the node can draw", o)
+			return
+		}
 		// Of the samples around x the earlier cancels out: instead of last-before,
 		// (x-before) + last should have been booked.
 		s.book(a, x.t, a.lastT, x.v, 0)
 		h := s.remember(i, a)
 		h.track.set([]point{x, h.track.last()})
+		o.Late++
+	case !s.plausible(x.v-a.lastV, x.t, max(a.lastT, x.t+minuteMs)):
+		s.quarantine(a, m, "more than the node can draw", o)
+	default:
+		s.book(a, min(x.t, a.lastT-1), a.lastT, x.v-a.lastV, x.v)
+		a.prevV, a.lastV = a.lastV, x.v
 		o.Late++
 	}
 }
@@ -158,19 +179,4 @@ func (s *shard) book(a *account, fromMs, toMs, e, counter int64) {
 			Energy: power.Microjoules(e), StartMs: fromMs, EndMs: toMs,
 		})
 	}
-}
-
-// elected says whether a sample's replica is the one listened to, and elects
-// another when that one has been silent for too long. A terminated series is
-// heard from any replica, because often only one of a pair sees it.
-func (s *shard) elected(replica *uint16, lastMs int64, m *Sample) bool {
-	r := m.Ref.replica()
-	if r == *replica || m.Ref.terminated() {
-		return true
-	}
-	if m.TMs > lastMs+s.haFailoverMs {
-		*replica = r
-		return true
-	}
-	return false
 }

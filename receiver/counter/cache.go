@@ -2,8 +2,17 @@
 // readings of energy come out. The Kepler accounting rules live here and only
 // here; docs/accounting.md states them with their sources.
 //
-// Read account.go first (one counter), then history.go (starts and resets),
-// meter.go (nodes and devices) and shard.go (who owns what).
+// One rule is behind them. A counter has lives: within one it only rises, so its
+// value is its clock, whatever the times beside it say. A life ends where the counter
+// starts again, and what shows that are its own samples, or the node's own
+// counters, which tell when an exporter started and which scrape is older than its
+// time says. Where several sources tell of one counter, one speaks at a time, until it
+// has been silent for a while; the next one takes over at the place where it stopped.
+//
+// Read account.go first (one counter), then history.go and step.go (starts and
+// resets), listen.go and origin.go (who is listened to), meter.go and mark.go
+// (nodes and devices), witness.go (what a node's own counters say of its others),
+// clock.go, turn.go, and shard.go (who owns what).
 package counter
 
 import (
@@ -36,10 +45,9 @@ const NumShards = 16
 
 // A Cache holds the state of every account.
 type Cache struct {
-	cfg      Config
-	sink     Sink
-	shards   [NumShards]*shard
-	replicas *numbering
+	cfg    Config
+	sink   Sink
+	shards [NumShards]*shard
 
 	mu      sync.RWMutex // held for one request's lookups, or for adding its new series
 	series  lookup       // guarded by mu
@@ -52,7 +60,7 @@ type Cache struct {
 
 // New returns an empty cache that books into sink.
 func New(cfg Config, sink Sink) *Cache {
-	c := &Cache{cfg: cfg, sink: sink, replicas: newNumbering()}
+	c := &Cache{cfg: cfg, sink: sink}
 	zones := newNumbering()
 	for i := range c.shards {
 		c.shards[i] = newShard(i, cfg, zones, sink)
@@ -165,10 +173,12 @@ func (c *Cache) admit(s *shard, n *Series) (Ref, bool) {
 		return 0, false
 	}
 	i, fresh := s.resolve(&n.Mapping)
+	from := s.nodes[s.accounts[i].node].origin(origin{n.Mapping.Exporter, n.Mapping.Path, n.Mapping.Replica})
 	if fresh {
 		c.mapped++
+		s.accounts[i].origin = from
 	}
-	ref := refAccount | Ref(s.number)<<refShardShift | Ref(i) | Ref(c.replicas.id(n.Mapping.Replica))<<refReplicaShift
+	ref := refAccount | Ref(s.number)<<refShardShift | Ref(i) | Ref(from)<<refOriginShift
 	if n.Mapping.Terminated {
 		ref |= refTerminated
 	}

@@ -15,9 +15,10 @@ import (
 type meter struct {
 	kind    meterKind
 	inUse   bool
-	first   bool // points[0] is the first sample ever seen
-	shadow  bool // a better source measures the same device: only a check
-	replica uint16
+	first   bool   // points[0] is the first sample ever seen
+	shadow  bool   // a better source measures the same device: only a check
+	rivals  bool   // several exporters told points of it
+	origin  uint16 // of the way that is listened to, among those of its node
 	source  uint16
 	rank    int32 // priority of source
 	holder  uint32
@@ -26,6 +27,9 @@ type meter struct {
 	zone    uint16
 	rawSeen bool
 	base    [numFields]fieldAt // newest forgotten value of each field
+	last    uint16             // origin of the newest forgotten point
+	late    fieldAt            // newest raw value that came too late
+	quiet   stretch            // of the other generation of Kepler
 	points  []meterPoint
 }
 
@@ -60,7 +64,9 @@ type fieldAt struct {
 type meterPoint struct {
 	t      int64
 	v      [numFields]int64
-	has    uint8     // bit per field
+	has    uint8 // bit per field
+	state  pointState
+	origin uint16
 	users  users     // holders that the series named as the device's users
 	booked [3]booked // by measure: Used, Active, NodeIdle
 }
@@ -110,14 +116,14 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		return
 	}
 	mt := &s.meters[a.side-1]
-	newest := int64(never)
-	if n := len(mt.points); n > 0 {
-		newest = mt.points[n-1].t
+	n := &s.nodes[mt.node]
+	origin, newest := m.Ref.origin(), int64(never)
+	if k := len(mt.points); k > 0 {
+		newest = mt.points[k-1].t
+	} else {
+		mt.origin = origin
 	}
-	if len(mt.points) == 0 {
-		mt.replica = m.Ref.replica()
-	}
-	if !s.elected(&mt.replica, newest, m) || mt.shadow {
+	if mt.shadow || (!s.elected(n, &mt.origin, newest, m) && !mt.silentAt(m.TMs, s.haFailoverMs)) {
 		o.Duplicate++
 		return
 	}
@@ -126,8 +132,12 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 	for k > 0 && mt.points[k-1].t > m.TMs {
 		k--
 	}
-	if k > 0 && mt.points[k-1].t == m.TMs {
-		k--
+	j := k - 1
+	for j >= 0 && mt.points[j].t == m.TMs && !n.sameExporter(mt.points[j].origin, origin) {
+		j--
+	}
+	if j >= 0 && mt.points[j].t == m.TMs {
+		k = j
 		p := &mt.points[k]
 		if have, ok := p.get(f); ok {
 			if have == v && s.usedBy(mt, k, a) {
@@ -140,12 +150,24 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 			return
 		}
 	} else {
-		if len(mt.points) > 0 && (m.TMs < newest-s.reorderMs || (k == 0 && !mt.first)) {
-			o.Late++
-			return
+		x := meterPoint{t: m.TMs, origin: origin}
+		if k == 0 && len(mt.points) > 0 && (!mt.first || m.TMs < newest-s.reorderMs) {
+			raw, back := s.runsBack(a, mt, f, m.TMs, v)
+			if !back {
+				o.Late++
+				return
+			}
+			if k = 1; raw.ok {
+				x.v[fieldRaw], x.has = raw.v, 1<<fieldRaw
+			}
 		}
-		mt.points = slices.Insert(mt.points, k, meterPoint{t: m.TMs})
+		mt.points = slices.Insert(mt.points, k, x)
+		mt.rivals = mt.rivals || !n.sameExporter(origin, mt.points[max(k-1, 0)].origin) || !n.sameExporter(origin, mt.points[min(k+1, len(mt.points)-1)].origin)
+		if n.samePath(origin, mt.origin) {
+			mt.origin = origin
+		}
 	}
+	took := s.hear(mt, m.TMs)
 	p := &mt.points[k]
 	p.v[f], p.has = v, p.has|1<<f
 	impossible := false
@@ -154,9 +176,13 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		impossible = ok && v-before > s.limitMicrojoules(t, m.TMs)
 	}
 	s.usedBy(mt, k, a)
+	from := k
 	if f == fieldRaw && !mt.rawSeen {
 		mt.rawSeen = true
-		k = 0
+		from = 0
+	}
+	if took {
+		from = 0
 	}
 	if impossible { // what stands in for it is booked
 		s.quarantine(a, m, "more than the node can draw", o)
@@ -166,10 +192,20 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 	if m.TMs > a.lastT || a.lastT == never {
 		a.lastT, a.lastV = m.TMs, v
 	}
-	for ; k < len(mt.points); k++ {
-		s.rebook(mt, k)
+	s.remark(mt, from)
+	mt.trim(s.reorderMs, n)
+}
+
+// remark books what the points from one on should have, and all if what is
+// known of their order has changed.
+func (s *shard) remark(m *meter, from int) {
+	if s.mark(m) {
+		from = 0
 	}
-	mt.trim(s.reorderMs)
+	for k := from; k < len(m.points); k++ {
+		s.rebook(m, k)
+	}
+	s.testify(m, from < len(m.points)-1)
 }
 
 // usedBy notes the account's holder as a user of the device at point k, and
@@ -191,7 +227,7 @@ func (s *shard) usedBy(m *meter, k int, a *account) bool {
 // before returns the newest value of f before point k.
 func (m *meter) before(k int, f field) (t, v int64, ok bool) {
 	for k--; k >= 0; k-- {
-		if v, ok := m.points[k].get(f); ok {
+		if v, ok := m.points[k].get(f); ok && m.points[k].speaks() {
 			return m.points[k].t, v, true
 		}
 	}
@@ -203,11 +239,20 @@ func (m *meter) before(k int, f field) (t, v int64, ok bool) {
 // it has.
 func (s *shard) rebook(m *meter, k int) {
 	p := &m.points[k]
-	used, integrated := s.used(m, k)
-	want := [3]booked{used, {}, {}}
-	if m.kind == nodeMeter {
-		want[power.Active] = s.active(m, k)
-		want[power.NodeIdle] = s.idle(m, k, used, want[power.Active])
+	if p.state&pointTaken != 0 && !slices.ContainsFunc(m.points[:k], func(p meterPoint) bool { return p.speaks() }) {
+		return // what it was booked by is forgotten
+	}
+	var want [3]booked
+	var integrated bool
+	if p.speaks() {
+		want[power.Used], integrated = s.used(m, k)
+		if m.kind == nodeMeter {
+			want[power.Active] = s.active(m, k)
+			want[power.NodeIdle] = s.idle(m, k, want[power.Used], want[power.Active])
+		}
+		for i := range want {
+			m.quiet.cut(&want[i], p.t)
+		}
 	}
 	raw, _ := p.get(fieldRaw)
 	for measure, w := range want {
@@ -237,6 +282,9 @@ func (s *shard) emit(m *meter, measure power.Measure, fromMs, toMs, e int64, sha
 		r.Counter = power.Microjoules(counter) // a node has several GPUs: no one counter tells
 	}
 	s.out = append(s.out, r)
+	if measure == power.Active {
+		s.nodes[m.node].active[m.comp] += e
+	}
 	if measure != power.Used || s.nodes[m.node].gpuShares {
 		return // Kepler itself tells what each container used
 	}
@@ -278,13 +326,15 @@ func (s *shard) used(m *meter, k int) (b booked, integrated bool) {
 	parts := s.sumOfParts(m, k)
 	partsKnown := parts.start == t && s.plausible(parts.e, t, p.t)
 	switch {
-	case s.restarted(m, k):
+	case p.state&pointAnew != 0:
 		// The parts start again, idle with a phantom of the whole register.
 		// The register itself is read by the new exporter as by the old.
-		if s.plausible(diff, t, p.t) {
+		// That of several sockets may jump by the range of one.
+		watts := s.byWatts(m, k, t)
+		if s.plausible(diff, t, p.t) && (watts == 0 || diff <= 4*watts+1e9) {
 			b.e = diff
 		} else {
-			b.e, integrated = s.byWatts(m, k, t), true
+			b.e, integrated = watts, true
 		}
 	case diff < 0 && partsKnown:
 		b.e = parts.e // the register wrapped; the parts are wrap-safe
@@ -312,19 +362,6 @@ func (s *shard) nearer(m *meter, k int, fromMs, a, b int64) bool {
 	return e > 0 && max(a-e, e-a) < max(b-e, e-b)
 }
 
-// restarted says whether the exporter started again before point k: a part,
-// which is otherwise rising, fell. It may be the idle part alone, when the
-// active one has caught up or had not begun.
-func (s *shard) restarted(m *meter, k int) bool {
-	return m.fell(k, fieldActive) || m.fell(k, fieldIdle)
-}
-
-func (m *meter) fell(k int, f field) bool {
-	v, ok := m.points[k].get(f)
-	_, before, okBefore := m.before(k, f)
-	return ok && okBefore && v < before
-}
-
 // sumOfParts returns active plus idle. It is empty where one is missing, and
 // only the active part after a restart.
 func (s *shard) sumOfParts(m *meter, k int) booked {
@@ -333,11 +370,11 @@ func (s *shard) sumOfParts(m *meter, k int) booked {
 	idle, okI := p.get(fieldIdle)
 	ta, beforeA, okBA := m.before(k, fieldActive)
 	ti, beforeI, okBI := m.before(k, fieldIdle)
-	if !okA || !okI || !okBA || !okBI || ta != ti {
+	if !okA || !okI || !okBA || !okBI || ta != ti || p.state&pointTaken != 0 {
 		return booked{}
 	}
 	b := booked{start: ta, users: p.users}
-	if s.restarted(m, k) {
+	if p.state&pointAnew != 0 {
 		b.e = active
 	} else {
 		b.e = active - beforeA + idle - beforeI
@@ -373,7 +410,10 @@ func (s *shard) active(m *meter, k int) booked {
 		return booked{}
 	}
 	e := active - before
-	if s.restarted(m, k) {
+	switch {
+	case p.state&pointTaken != 0:
+		e = s.own(m, k, fieldActive, t)
+	case p.state&pointAnew != 0:
 		e = active // it starts at 0 with the exporter
 	}
 	if !s.plausible(e, t, p.t) {
@@ -388,10 +428,16 @@ func (s *shard) idle(m *meter, k int, used, active booked) booked {
 	p := &m.points[k]
 	idle, ok := p.get(fieldIdle)
 	t, before, okBefore := m.before(k, fieldIdle)
-	if !ok || !okBefore || s.restarted(m, k) {
+	if !ok || !okBefore || p.state&pointAnew != 0 {
 		return booked{}
 	}
 	e := idle - before
+	if p.state&pointTaken != 0 {
+		e = s.own(m, k, fieldIdle, t)
+	}
+	if e < 0 && -e <= idle/100 {
+		return booked{start: t, e: e} // a ratio a hair above 1: active has what is missing here
+	}
 	if used.start == t {
 		e = min(e, max(0, used.e-active.e))
 	}
@@ -413,15 +459,19 @@ func (s *shard) share(m *meter, k int) (b booked, integrated bool) {
 	t, before, ok := m.before(k, fieldRaw)
 	if !ok {
 		n := &s.nodes[m.node]
-		known := n.since(m.replica)
+		known := n.since(p.origin)
 		if !m.first || p.t <= known || s.wasBooked(m.holder) || !s.plausible(raw, known, p.t) {
 			return booked{}, false
 		}
 		return booked{start: n.before(p.t), e: raw}, false
 	}
 	e := raw - before
-	if e < 0 {
+	if p.state&pointTaken != 0 {
+		e = s.own(m, k, fieldRaw, t)
+	} else if e < 0 {
 		e, integrated = s.byWatts(m, k, t), true
+	} else if watts := s.trapezoid(m, k, t); e < watts/4*3 {
+		e, integrated = watts, true // a process ended, and others used more than it had
 	}
 	if !s.plausible(e, t, p.t) {
 		return booked{}, false
@@ -444,14 +494,31 @@ func (s *shard) integrate(m *meter, k int) booked {
 	return booked{start: t, e: e, users: p.users}
 }
 
+// trapezoid returns the energy under the power gauge since a point at fromMs that
+// has both counter and gauge, 0 where that cannot be told.
+func (s *shard) trapezoid(m *meter, k int, fromMs int64) int64 {
+	w, ok := m.points[k].get(fieldWatts)
+	t, before, okBefore := m.before(k, fieldWatts)
+	if !ok || !okBefore || t != fromMs || m.points[k].t-t > s.maxGaugeGapMs {
+		return 0
+	}
+	e := int64((float64(w) + float64(before)) / 2 * float64(m.points[k].t-t) / 1000)
+	if !s.plausible(e, t, m.points[k].t) {
+		return 0
+	}
+	return e
+}
+
 // trim forgets points that late samples can no longer reach, all but their values.
-func (m *meter) trim(reorderMs int64) {
+func (m *meter) trim(reorderMs int64, of *node) {
 	oldest := m.points[len(m.points)-1].t - reorderMs
 	n := 0
 	for n < len(m.points)-1 && m.points[n+1].t <= oldest {
-		for f := field(0); f < numFields; f++ {
-			if v, ok := m.points[n].get(f); ok {
-				m.base[f] = fieldAt{m.points[n].t, v, true}
+		p := &m.points[n]
+		for f := field(0); f < numFields && p.speaks(); f++ {
+			if v, ok := p.get(f); ok {
+				m.base[f] = fieldAt{p.t, v, true}
+				m.last = p.origin
 			}
 		}
 		n++
@@ -459,5 +526,6 @@ func (m *meter) trim(reorderMs int64) {
 	if n > 0 {
 		m.points = slices.Delete(m.points, 0, n)
 		m.first = false
+		m.rivals = m.rivals && slices.ContainsFunc(m.points, func(p meterPoint) bool { return !of.sameExporter(p.origin, m.last) })
 	}
 }

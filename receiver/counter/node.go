@@ -14,11 +14,21 @@ type node struct {
 	inUse      bool
 	legacyGPUs bool        // legacy Kepler counts the node's NVIDIA GPUs
 	gpuShares  bool        // Kepler reports what containers use of the GPUs
-	firsts     []firstSeen // of the node's own counters, by replica
+	origins    []origin    // where its samples come from, by number
+	firsts     []firstSeen // of the node's own counters, by the way they came
 	times      []int64     // recent times of such samples, rising, Unix milliseconds
 	holders    uint32      // the first one plus one
 	gone       map[accountName]goneAccount
 	booked     map[localName]uint32 // see Cache.Booked: when it was told, minutes since the epoch
+
+	// What the node's own counters say of its exporters.
+	witnesses  [power.NumComponents]uint32 // meters of the node's processors, plus one
+	active     [power.NumComponents]int64  // active energy booked, microjoules
+	restarts   []restart
+	restartT   int64   // of the newest restart, Unix milliseconds
+	olderTimes []int64 // of recent scrapes that show what was older than what had come before, rising
+	olderT     int64   // the newest of them
+	turns      [power.NumComponents]turn
 }
 
 func (n *node) nodeName() nodeName { return nodeName{n.cluster, n.name} }
@@ -41,31 +51,60 @@ func (n *node) before(tMs int64) int64 {
 	return n.times[i-1]
 }
 
-// A firstSeen is when a replica first showed the node's own counters. Each
-// replica has a clock of its own, so each is compared with itself.
+// A firstSeen is when the node's own counters first came by a way. What comes by
+// one way has the times of one clock, so each is compared with itself.
 type firstSeen struct {
-	replica uint16
-	t       int64 // Unix milliseconds
+	origin uint16 // any of that way
+	t      int64  // Unix milliseconds
 }
 
-// since returns the time of the first sample of the node's own counters from a
-// replica, forever where none came.
-func (n *node) since(replica uint16) int64 {
+// maxSkewMs is how far the clocks of a pair may lie apart.
+const maxSkewMs = 30_000
+
+// since returns the time from which on the node is known to a sample of an
+// origin: that of the first sample of the node's own counters that came the same
+// way, or surely before. It is forever where none came.
+func (n *node) since(origin uint16) int64 {
+	known := int64(forever)
 	for _, f := range n.firsts {
-		if f.replica == replica {
-			return f.t
+		if n.samePath(f.origin, origin) {
+			known = min(known, f.t)
+		} else {
+			known = min(known, f.t+maxSkewMs)
 		}
 	}
-	return forever
+	return known
 }
 
-// maxReplicas bounds how many replicas' first samples are remembered: names of
+// maxWays bounds of how many ways the first samples are remembered: names of
 // replicas may change with each of their pods.
-const maxReplicas = 8
+const maxWays = 8
 
-// seen notes a sample of the node's own counters. earlier says that it is older
-// than any before of its replica.
-func (n *node) seen(tMs int64, replica uint16, reorderMs int64) (earlier bool) {
+// see notes a sample of the node's own counters. One that makes the node known
+// earlier has consequences for its other counters.
+func (s *shard) see(ni uint32, tMs int64, origin uint16) {
+	n := &s.nodes[ni]
+	n.note(tMs, s.reorderMs)
+	for i := range n.firsts {
+		f := &n.firsts[i]
+		if !n.samePath(f.origin, origin) {
+			continue
+		}
+		if tMs < f.t && tMs >= f.t-s.reorderMs {
+			s.revise(ni, func() { n.firsts[i].t = tMs })
+		}
+		return
+	}
+	s.revise(ni, func() {
+		if len(n.firsts) == maxWays {
+			n.firsts = slices.Delete(n.firsts, 1, 2) // what came first of all stays
+		}
+		n.firsts = append(n.firsts, firstSeen{origin, tMs})
+	})
+}
+
+// note keeps the time of a sample of the node's own counters.
+func (n *node) note(tMs, reorderMs int64) {
 	if k := len(n.times); k == 0 || tMs > n.times[k-1] {
 		n.times = append(n.times, tMs)
 		if old, _ := slices.BinarySearch(n.times, tMs-2*reorderMs); old > 64 {
@@ -74,22 +113,6 @@ func (n *node) seen(tMs int64, replica uint16, reorderMs int64) (earlier bool) {
 	} else if i, found := slices.BinarySearch(n.times, tMs); !found && tMs >= n.times[k-1]-2*reorderMs {
 		n.times = slices.Insert(n.times, i, tMs)
 	}
-	for i := range n.firsts {
-		f := &n.firsts[i]
-		if f.replica != replica {
-			continue
-		}
-		if tMs >= f.t || tMs < f.t-reorderMs {
-			return false
-		}
-		f.t = tMs
-		return true
-	}
-	if len(n.firsts) == maxReplicas {
-		n.firsts = slices.Delete(n.firsts, 0, 1)
-	}
-	n.firsts = append(n.firsts, firstSeen{replica, tMs})
-	return true
 }
 
 // A holder is one that holds accounts on a node.

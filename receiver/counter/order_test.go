@@ -98,22 +98,36 @@ func TestOrderLateSamplesAroundAReset(t *testing.T) {
 	})
 }
 
-// A late sample above the newest one proves a reset that nothing else shows.
-func TestOrderLateSampleProvesAReset(t *testing.T) {
+// A late sample above the newest one is a newer reading whose time is wrong: within
+// one life of a counter the value is the clock. One that is much above it proves
+// that the counter started again.
+func TestOrderLateSampleAboveTheNewest(t *testing.T) {
 	b := newBench(t)
 	b.at(-2400, rawLine("package", 1))
 	for s := -2385.0; s <= 0; s += 15 {
 		b.at(s, containerLine("c1", "package", 3000+s))
 	}
-	b.at(60, containerLine("c1", "package", 3001)) // from 0 again, but who could tell
-	b.booked("container/c1", power.Used, power.CPU, 3001)
+	b.at(60, containerLine("c1", "package", 3001))
 	for range 3 {
 		b.at(15, containerLine("c1", "package", 3015))
 	}
-	b.booked("container/c1", power.Used, power.CPU, 3015+3001)
 	b.at(10, containerLine("c1", "package", 3010))
 	b.at(30, containerLine("c1", "package", 2900))
-	b.booked("container/c1", power.Used, power.CPU, 3015+3001)
+	b.booked("container/c1", power.Used, power.CPU, 3015)
+	b.at(75, containerLine("c1", "package", 3020))
+	b.booked("container/c1", power.Used, power.CPU, 3020)
+
+	b = newBench(t)
+	b.at(-2400, rawLine("package", 1))
+	for s := -2385.0; s <= 0; s += 15 {
+		b.at(s, containerLine("c1", "package", 2400+s))
+	}
+	b.at(60, containerLine("c1", "package", 2401)) // from 0 again, but who could tell
+	b.booked("container/c1", power.Used, power.CPU, 2401)
+	for range 3 {
+		b.at(15, containerLine("c1", "package", 9000))
+	}
+	b.booked("container/c1", power.Used, power.CPU, 9000+2401)
 }
 
 // A sample older than the reorder window changes nothing.

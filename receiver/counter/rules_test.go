@@ -262,8 +262,11 @@ func TestRule11GPUFallIsNoRestart(t *testing.T) {
 	b.at(0, gpuLine("c1", 6851.7), gpuWattsLine("c1", 290))
 	b.at(10, gpuLine("c1", 4732.5), gpuWattsLine("c1", 301.9))
 	b.booked("container/c1", power.Used, power.GPU, 3019)
-	b.at(20, gpuLine("c1", 4832.5), gpuWattsLine("c1", 10))
-	b.booked("container/c1", power.Used, power.GPU, 3119)
+	b.at(20, gpuLine("c1", 7732.5), gpuWattsLine("c1", 298.1))
+	b.booked("container/c1", power.Used, power.GPU, 6019)
+	// A process ended, and others used more than it had: the sum rose all the same.
+	b.at(30, gpuLine("c1", 8732.5), gpuWattsLine("c1", 301.9))
+	b.booked("container/c1", power.Used, power.GPU, 9019)
 }
 
 // A device's counter began with its driver, long before us.
@@ -431,10 +434,10 @@ func TestRule18WattsGaugesAreNotEnergy(t *testing.T) {
 		x := float64(i)
 		b.at(second, rawLine("package", 1000+x*600), wattsLine("package", 500), containerLine("c1", "package", 100+x*60),
 			`kepler_container_cpu_watts{container_id="c1",node_name="node-a",state="running",zone="package"} 400`,
-			gpuLine("c1", 100+x*30), gpuWattsLine("c1", 300))
+			gpuLine("c1", 100+x*18_000), gpuWattsLine("c1", 350))
 	}
 	b.booked("node/", power.Used, power.CPU, 600)
 	b.booked("container/c1", power.Used, power.CPU, 60)
-	b.booked("container/c1", power.Used, power.GPU, 30)
+	b.booked("container/c1", power.Used, power.GPU, 18_000)
 	b.accounts("node/ m0 cpu", "container/c1 m0 cpu", "container/c1 m0 gpu")
 }

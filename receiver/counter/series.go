@@ -14,23 +14,23 @@ type Key struct{ Hi, Lo uint64 }
 type Ref uint64
 
 // The bits of a Ref: what it refers to, whether the series is the end of a
-// terminated holder, the replica that sends it, and the account in its shard.
+// terminated holder, its origin among those of its node, and the account in its shard.
 const (
 	refIgnored    Ref = 1
 	refAccount    Ref = 1 << 63
 	refFact       Ref = 1 << 62
 	refTerminated Ref = 1 << 61
 
-	refReplicaShift = 45 // 16 bits
-	refShardShift   = 32 // 13 bits
-	maxShards       = 1 << 13
+	refOriginShift = 45 // 16 bits
+	refShardShift  = 32 // 13 bits
+	maxShards      = 1 << 13
 )
 
 // Ignored says that the metric table maps nothing for this series.
 func (r Ref) Ignored() bool { return r == refIgnored }
 
 func (r Ref) terminated() bool { return r&refTerminated != 0 }
-func (r Ref) replica() uint16  { return uint16(r >> refReplicaShift) }
+func (r Ref) origin() uint16   { return uint16(r >> refOriginShift) }
 func (r Ref) shard() int       { return int(r >> refShardShift & (maxShards - 1)) }
 func (r Ref) account() uint32  { return uint32(r) }
 

@@ -32,6 +32,7 @@ type shard struct {
 	meters        []meter
 	freeMeters    []uint32
 	suspects      map[uint32]point
+	waiting       map[uint32]point // of legacy counters while the other generation speaks: where they stood when it did last
 	quarantined   []Quarantined
 	zones         *numbering
 	told          announcement // the last one
@@ -41,6 +42,9 @@ type shard struct {
 
 	out    []power.Reading // of the request being applied
 	points []point         // scratch: a track unpacked
+	before []step          // scratch: what its points have booked
+	after  []step          // scratch: what they should have
+	heard  []speaker       // scratch: who told them
 
 	// Configuration, in the shard's own units.
 	maxPerMs      int64 // microjoules a millisecond
@@ -70,6 +74,7 @@ func newShard(number int, cfg Config, zones *numbering, sink Sink) *shard {
 		number: number, sink: sink, zones: zones,
 		nodeOf:        make(map[nodeName]uint32),
 		suspects:      make(map[uint32]point),
+		waiting:       make(map[uint32]point),
 		maxPerMs:      int64(cfg.MaxNodeWatts * 1000),
 		reorderMs:     cfg.ReorderWindow.Milliseconds(),
 		haFailoverMs:  cfg.HAFailover.Milliseconds(),
@@ -106,35 +111,8 @@ func (s *shard) apply(m *Sample, o *Outcome) {
 	} else {
 		s.measureTogether(i, m, o)
 	}
-	if a.flags&flagWitness != 0 && s.nodes[a.node].seen(m.TMs, m.Ref.replica(), s.reorderMs) {
-		s.recredit(a.node)
-	}
-}
-
-// recredit looks again at the first samples of a node's accounts after the node
-// turned out to have been known earlier.
-func (s *shard) recredit(n uint32) {
-	var holders []uint32
-	for next := s.nodes[n].holders; next != 0; next = s.holders[next-1].next {
-		holders = append(holders, next-1)
-	}
-	slices.Sort(holders) // replay must book in the same order
-	for _, hi := range holders {
-		for next := s.holders[hi].accounts; next != 0; next = s.accounts[next-1].next {
-			a := &s.accounts[next-1]
-			if a.role != metric.RoleCounter || a.side == 0 {
-				continue
-			}
-			if h := s.histories[a.side-1]; h.first && !h.credited {
-				s.credit(a, h)
-			}
-		}
-	}
-	for i := range s.meters {
-		m := &s.meters[i]
-		if m.inUse && m.kind == shareMeter && m.node == n && len(m.points) > 0 {
-			s.rebook(m, 0)
-		}
+	if a.flags&flagWitness != 0 {
+		s.see(a.node, m.TMs, m.Ref.origin())
 	}
 }
 
@@ -145,7 +123,14 @@ func (s *shard) resolve(m *metric.Mapping) (i uint32, fresh bool) {
 	hi := s.holder(ni, m)
 	s.tell(hi, m)
 	zone := s.zone(m.Zone, m.Source)
-	if i, ok := s.find(hi, m, zone); ok {
+	i, ok := s.find(hi, m, zone)
+	if !ok && m.Generation == metric.KeplerLegacy && m.Holder.Kind != power.Node {
+		// Snapshots may know it without the zone that the table has for it now.
+		if i, ok = s.find(hi, m, s.zone("", m.Source)); ok {
+			s.accounts[i].zone = zone
+		}
+	}
+	if ok {
 		s.accounts[i].scale = float32(m.MicrojoulesPerUnit)
 		return i, false
 	}
@@ -338,6 +323,9 @@ func (s *shard) meter(a *account, m *metric.Mapping) uint32 {
 			s.meters[i].base[fieldRaw] = fieldAt{g.lastT, g.lastV, true}
 			delete(gone, name)
 		}
+	}
+	if s.bearsWitness(&s.meters[i]) {
+		s.nodes[a.node].witnesses[a.comp] = i + 1
 	}
 	s.rank(a.node, a.comp, zone)
 	if s.nodes[a.node].legacyGPUs {

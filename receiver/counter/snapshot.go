@@ -13,8 +13,12 @@ import (
 	"github.com/wattledger/wattledger/receiver/metric"
 )
 
-// snapshotVersion is raised whenever what is written changes.
-const snapshotVersion = 3
+// snapshotVersion is raised whenever what is written changes. What the versions
+// from oldestVersion on wrote is still read.
+const (
+	snapshotVersion = 4
+	oldestVersion   = 3 // knows replicas, but no exporters
+)
 
 // Position returns the position up to which every shard has applied the journal.
 func (c *Cache) Position() uint64 {
@@ -65,7 +69,7 @@ func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shar
 		part.Reset()
 		in := snapshot.NewWriter(&part)
 		s.mu.Lock()
-		s.walk(in, c.replicas)
+		s.walk(in, snapshotVersion)
 		beside(i, in)
 		s.mu.Unlock()
 		if err := in.Close(); err != nil {
@@ -81,8 +85,8 @@ func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shar
 func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shard int, c *snapshot.Codec)) error {
 	in := snapshot.NewReader(r)
 	var version uint64
-	if snapshot.Uint(in, &version); version != snapshotVersion {
-		in.Fail(fmt.Errorf("snapshot version %d: this program reads version %d", version, snapshotVersion))
+	if snapshot.Uint(in, &version); version < oldestVersion || version > snapshotVersion {
+		in.Fail(fmt.Errorf("snapshot version %d: this program reads versions %d to %d", version, oldestVersion, snapshotVersion))
 	}
 	head(in)
 	for i, s := range c.shards {
@@ -91,7 +95,7 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 			break
 		}
 		part := snapshot.NewReader(strings.NewReader(blob))
-		s.walk(part, c.replicas)
+		s.walk(part, version)
 		if part.Err() == nil {
 			part.Fail(s.check())
 		}
@@ -109,10 +113,10 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 }
 
 // walk writes or fills everything of a shard that its future depends on.
-func (s *shard) walk(c *snapshot.Codec, replicas *numbering) {
+func (s *shard) walk(c *snapshot.Codec, version uint64) {
 	snapshot.Uint(c, &s.turn)
 	snapshot.Int(c, &s.nextSweepMs)
-	snapshot.Slice(c, &s.nodes, func(n *node) { n.walk(c, replicas) })
+	snapshot.Slice(c, &s.nodes, func(n *node) { n.walk(c, version) })
 	snapshot.Slice(c, &s.holders, func(h *holder) {
 		snapshot.Uint(c, &h.node)
 		snapshot.Uint(c, &h.accounts)
@@ -120,7 +124,7 @@ func (s *shard) walk(c *snapshot.Codec, replicas *numbering) {
 		snapshot.Bool(c, &h.inUse)
 		snapshot.String(c, &h.id)
 	})
-	snapshot.Slice(c, &s.accounts, func(a *account) { a.walk(c, s.zones, replicas) })
+	snapshot.Slice(c, &s.accounts, func(a *account) { a.walk(c, s, version) })
 	snapshot.Slice(c, &s.histories, func(h **history) {
 		kept := *h != nil
 		if snapshot.Bool(c, &kept); !kept {
@@ -129,10 +133,13 @@ func (s *shard) walk(c *snapshot.Codec, replicas *numbering) {
 		if c.Reading() {
 			*h = &history{}
 		}
-		(*h).walk(c)
+		(*h).walk(c, version)
 	})
-	snapshot.Slice(c, &s.meters, func(m *meter) { m.walk(c, s.zones, replicas) })
-	snapshot.Map(c, &s.suspects, func(i *uint32, p *point) { snapshot.Uint(c, i); p.walk(c) })
+	snapshot.Slice(c, &s.meters, func(m *meter) { m.walk(c, s, version) })
+	snapshot.Map(c, &s.suspects, func(i *uint32, p *point) { snapshot.Uint(c, i); p.walk(c, version) })
+	if version > oldestVersion {
+		snapshot.Map(c, &s.waiting, func(i *uint32, p *point) { snapshot.Uint(c, i); p.walk(c, version) })
+	}
 	snapshot.Slice(c, &s.quarantined, func(q *Quarantined) { q.walk(c) })
 	free := func(list *[]uint32) { snapshot.Slice(c, list, func(i *uint32) { snapshot.Uint(c, i) }) }
 	free(&s.freeAccounts)
@@ -145,6 +152,11 @@ func (s *shard) walk(c *snapshot.Codec, replicas *numbering) {
 	for i := range s.nodes {
 		n := &s.nodes[i]
 		s.nodeOf[nodeName{n.cluster, n.name}] = uint32(i)
+	}
+	for i := range s.meters {
+		if m := &s.meters[i]; version == oldestVersion && s.bearsWitness(m) {
+			s.nodes[m.node].witnesses[m.comp] = uint32(i) + 1
+		}
 	}
 	for i := range s.holders {
 		if h := &s.holders[i]; h.inUse && int(h.node) < len(s.nodes) {
@@ -181,6 +193,13 @@ func (s *shard) check() error {
 			return fmt.Errorf("%w: history %d refers to nothing", snapshot.ErrMalformed, i)
 		}
 	}
+	for i := range s.nodes {
+		for _, w := range s.nodes[i].witnesses {
+			if int(w) > len(s.meters) {
+				return fmt.Errorf("%w: node %d refers to nothing", snapshot.ErrMalformed, i)
+			}
+		}
+	}
 	for i := range s.meters {
 		if m := &s.meters[i]; m.inUse && (int(m.holder) >= len(s.holders) || int(m.node) >= len(s.nodes) || int(m.comp) >= power.NumComponents) {
 			return fmt.Errorf("%w: meter %d refers to nothing", snapshot.ErrMalformed, i)
@@ -189,15 +208,18 @@ func (s *shard) check() error {
 	return nil
 }
 
-func (n *node) walk(c *snapshot.Codec, replicas *numbering) {
+func (n *node) walk(c *snapshot.Codec, version uint64) {
 	snapshot.String(c, &n.cluster)
 	snapshot.String(c, &n.name)
 	snapshot.String(c, &n.generation)
 	snapshot.Bool(c, &n.inUse)
 	snapshot.Bool(c, &n.legacyGPUs)
 	snapshot.Bool(c, &n.gpuShares)
+	if version > oldestVersion {
+		n.walkOrigins(c)
+	}
 	snapshot.Slice(c, &n.firsts, func(f *firstSeen) {
-		walkName(c, replicas, &f.replica)
+		n.walkOrigin(c, &f.origin, version)
 		snapshot.Int(c, &f.t)
 	})
 	snapshot.Slice(c, &n.times, func(t *int64) { snapshot.Int(c, t) })
@@ -223,6 +245,46 @@ func (n *node) walk(c *snapshot.Codec, replicas *numbering) {
 	})
 }
 
+// walkOrigins writes or fills what a node knows of its exporters.
+func (n *node) walkOrigins(c *snapshot.Codec) {
+	snapshot.Slice(c, &n.origins, func(o *origin) {
+		snapshot.String(c, &o.exporter)
+		snapshot.String(c, &o.path)
+		snapshot.String(c, &o.replica)
+	})
+	for i := range n.witnesses {
+		snapshot.Uint(c, &n.witnesses[i])
+		snapshot.Int(c, &n.active[i])
+		u := &n.turns[i]
+		snapshot.Bool(c, &u.known)
+		snapshot.Bool(c, &u.legacy)
+		snapshot.Int(c, &u.t)
+		snapshot.Int(c, &u.since)
+	}
+	snapshot.Slice(c, &n.restarts, func(r *restart) {
+		snapshot.Int(c, &r.from)
+		snapshot.Int(c, &r.to)
+		snapshot.Int(c, &r.after)
+		snapshot.Uint(c, &r.comp)
+		snapshot.Uint(c, &r.origin)
+	})
+	snapshot.Int(c, &n.restartT)
+	snapshot.Slice(c, &n.olderTimes, func(t *int64) { snapshot.Int(c, t) })
+	snapshot.Int(c, &n.olderT)
+}
+
+// walkOrigin writes or fills the number of an origin. The oldest version has the
+// name of its replica, and nothing of the exporter.
+func (n *node) walkOrigin(c *snapshot.Codec, i *uint16, version uint64) {
+	if version > oldestVersion {
+		snapshot.Uint(c, i)
+		return
+	}
+	var replica string
+	snapshot.String(c, &replica)
+	*i = n.origin(origin{replica: replica})
+}
+
 // walkName writes or fills a number by its name: numbers do not outlive a process.
 func walkName(c *snapshot.Codec, names *numbering, id *uint16) {
 	name := names.name(*id)
@@ -232,9 +294,12 @@ func walkName(c *snapshot.Codec, names *numbering, id *uint16) {
 	}
 }
 
-func (a *account) walk(c *snapshot.Codec, zones, replicas *numbering) {
+func (a *account) walk(c *snapshot.Codec, s *shard, version uint64) {
 	snapshot.Int(c, &a.lastT)
 	snapshot.Int(c, &a.lastV)
+	if version > oldestVersion {
+		snapshot.Int(c, &a.prevV)
+	}
 	snapshot.Int(c, &a.startT)
 	snapshot.Uint(c, &a.holder)
 	snapshot.Uint(c, &a.node)
@@ -242,47 +307,79 @@ func (a *account) walk(c *snapshot.Codec, zones, replicas *numbering) {
 	snapshot.Uint(c, &a.side)
 	snapshot.Uint(c, &a.seenMin)
 	snapshot.Float(c, &a.scale)
-	walkName(c, replicas, &a.replica)
-	walkName(c, zones, &a.zone)
+	s.nodeAt(a.node).walkOrigin(c, &a.origin, version)
+	walkName(c, s.zones, &a.zone)
 	snapshot.Uint(c, &a.role)
 	snapshot.Uint(c, &a.measure)
 	snapshot.Uint(c, &a.comp)
 	snapshot.Uint(c, &a.flags)
 }
 
-func (p *point) walk(c *snapshot.Codec) {
+// nodeAt returns a node, and one that is thrown away where there is none: check
+// finds what refers to nothing.
+func (s *shard) nodeAt(i uint32) *node {
+	if int(i) >= len(s.nodes) {
+		return &node{}
+	}
+	return &s.nodes[i]
+}
+
+func (p *point) walk(c *snapshot.Codec, version uint64) {
 	snapshot.Int(c, &p.t)
 	snapshot.Int(c, &p.v)
 	snapshot.Int(c, &p.start)
 	snapshot.Bool(c, &p.tail)
+	if version > oldestVersion {
+		snapshot.Uint(c, &p.origin)
+	}
 }
 
-func (h *history) walk(c *snapshot.Codec) {
+func (h *history) walk(c *snapshot.Codec, version uint64) {
 	snapshot.Uint(c, &h.account)
 	snapshot.Bool(c, &h.first)
 	snapshot.Bool(c, &h.credited)
 	snapshot.Int(c, &h.creditT)
 	snapshot.Int(c, &h.breakT)
+	if version > oldestVersion {
+		snapshot.Bool(c, &h.rivals)
+		snapshot.Bool(c, &h.older)
+	}
 	points := h.track.points(nil)
-	snapshot.Slice(c, &points, func(p *point) { p.walk(c) })
+	snapshot.Slice(c, &points, func(p *point) { p.walk(c, version) })
 	if c.Reading() {
 		h.track.set(points)
 	}
 }
 
-func (m *meter) walk(c *snapshot.Codec, zones, replicas *numbering) {
+func (m *meter) walk(c *snapshot.Codec, s *shard, version uint64) {
 	snapshot.Uint(c, &m.kind)
 	snapshot.Bool(c, &m.inUse)
 	snapshot.Bool(c, &m.first)
 	snapshot.Bool(c, &m.shadow)
 	snapshot.Bool(c, &m.rawSeen)
-	walkName(c, replicas, &m.replica)
-	walkName(c, zones, &m.source)
-	walkName(c, zones, &m.zone)
+	var replica string
+	if version == oldestVersion {
+		snapshot.String(c, &replica)
+	}
+	walkName(c, s.zones, &m.source)
+	walkName(c, s.zones, &m.zone)
 	snapshot.Int(c, &m.rank)
 	snapshot.Uint(c, &m.holder)
 	snapshot.Uint(c, &m.node)
 	snapshot.Uint(c, &m.comp)
+	if version == oldestVersion {
+		m.origin = s.nodeAt(m.node).origin(origin{replica: replica})
+		m.last = m.origin
+	} else {
+		snapshot.Uint(c, &m.origin)
+		snapshot.Uint(c, &m.last)
+		snapshot.Bool(c, &m.rivals)
+		snapshot.Int(c, &m.late.t)
+		snapshot.Int(c, &m.late.v)
+		snapshot.Bool(c, &m.late.ok)
+		snapshot.Int(c, &m.quiet.from)
+		snapshot.Int(c, &m.quiet.to)
+	}
 	for i := range m.base {
 		b := &m.base[i]
 		snapshot.Int(c, &b.t)
@@ -295,6 +392,12 @@ func (m *meter) walk(c *snapshot.Codec, zones, replicas *numbering) {
 			snapshot.Int(c, &p.v[i])
 		}
 		snapshot.Uint(c, &p.has)
+		if version > oldestVersion {
+			snapshot.Uint(c, &p.state)
+			snapshot.Uint(c, &p.origin)
+		} else {
+			p.origin = m.origin
+		}
 		p.users.walk(c)
 		for i := range p.booked {
 			b := &p.booked[i]

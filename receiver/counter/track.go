@@ -8,6 +8,7 @@ import "encoding/binary"
 type track struct {
 	t, v, start int64 // of the last point
 	tail        bool  // likewise
+	origin      uint16
 	n           int32
 	rest        []byte // all points, each as its difference to the one before; empty while there is one
 }
@@ -16,13 +17,14 @@ type track struct {
 // differences of time, value and, if it says so, start. The first is a step from
 // the zero point.
 const (
-	stepTail  = 1 << iota // the next point is a tail
-	stepStart             // its start differs, and comes last
+	stepTail   = 1 << iota // the next point is a tail
+	stepStart              // its start differs, and comes after the value
+	stepOrigin             // its origin differs, and comes last
 
-	maxStep = 1 + 3*binary.MaxVarintLen64
+	maxStep = 1 + 3*binary.MaxVarintLen64 + binary.MaxVarintLen16
 )
 
-func (t *track) last() point { return point{t.t, t.v, t.start, t.tail} }
+func (t *track) last() point { return point{t.t, t.v, t.start, t.tail, t.origin} }
 
 func (t *track) head() point {
 	if t.n == 1 {
@@ -48,7 +50,7 @@ func (t *track) add(p point) {
 		t.rest = append(make([]byte, 0, len(t.rest)+len(more)+24), t.rest...)
 	}
 	t.rest = append(t.rest, more...)
-	t.t, t.v, t.start, t.tail = p.t, p.v, p.start, p.tail
+	t.t, t.v, t.start, t.tail, t.origin = p.t, p.v, p.start, p.tail, p.origin
 	t.n++
 }
 
@@ -61,11 +63,17 @@ func (p point) step(dst []byte, before point) []byte {
 	if p.start != before.start {
 		bits |= stepStart
 	}
+	if p.origin != before.origin {
+		bits |= stepOrigin
+	}
 	dst = append(dst, bits)
 	dst = binary.AppendUvarint(dst, uint64(p.t-before.t)) // and back again it wraps the same way
 	dst = binary.AppendVarint(dst, p.v-before.v)
 	if p.start != before.start {
 		dst = binary.AppendVarint(dst, p.start-before.start)
+	}
+	if p.origin != before.origin {
+		dst = binary.AppendUvarint(dst, uint64(p.origin))
 	}
 	return dst
 }
@@ -85,6 +93,11 @@ func (p point) next(rest []byte) (point, int) {
 		diff, k = binary.Varint(rest[n:])
 		n += k
 		p.start += diff
+	}
+	if bits&stepOrigin != 0 {
+		origin, k := binary.Uvarint(rest[n:])
+		n += k
+		p.origin = uint16(origin)
 	}
 	return p, n
 }

@@ -48,6 +48,8 @@ type Mapping struct {
 	MicrojoulesPerUnit float64
 	Terminated         bool   // state="terminated"
 	Replica            string // which of a pair of Prometheus replicas sent it; empty for none
+	Exporter           string // the target whose series it is, as its labels name it; empty where that is not told
+	Path               string // the labels that neither the exporter nor the target has: put on by who sent it
 	Generation         string // "kepler-0.10+", "kepler-legacy" or "other"
 	Fact               power.FactKind
 }

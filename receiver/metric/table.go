@@ -195,6 +195,9 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 		return m, true
 	}
 
+	if r.Generation != OtherSource {
+		m.Exporter, m.Path = t.origin(r.Generation, labels)
+	}
 	m.Component = component
 	m.Measure = r.Measure.value
 	m.MicrojoulesPerUnit = r.Unit.value
@@ -214,6 +217,9 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 			return Mapping{}, false
 		}
 		m.Attributes = r.attributes(labels)
+		if m.Zone == "" && m.Role == RoleCounter && m.Measure == power.Used && r.Generation == KeplerLegacy {
+			m.Zone = t.zoneOf(component) // where the new generation would count it: one account, whoever tells
+		}
 	case holderNode:
 		m.Holder.Kind = power.Node
 	case holderDevice:
@@ -230,6 +236,19 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 		}
 	}
 	return m, true
+}
+
+// zoneOf returns the zone that is booked as a component, "" where none or several are.
+func (t *Table) zoneOf(c power.Component) (zone string) {
+	for name, component := range t.books[t.config.Book] {
+		if component == c {
+			if zone != "" {
+				return ""
+			}
+			zone = name
+		}
+	}
+	return zone
 }
 
 // holds says whether the conditions of r hold for a label set.
