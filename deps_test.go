@@ -24,20 +24,24 @@ internal/snapshot -
 internal/strictyaml -
 internal/suggest  -
 internal/refusal  -
+internal/durable  -
 internal/cluster/... internal/cluster/...
 access            internal/strictyaml
 store             power
 store/*           internal/index power store
-receiver/journal  power
+receiver/journal  internal/durable power
 receiver/metric   internal/strictyaml power
 receiver/counter  internal/... power receiver/metric
 receiver/decode   internal/index power receiver/counter receiver/journal receiver/metric
-receiver          access internal/refusal power receiver/counter receiver/decode receiver/journal receiver/metric
+receiver          access internal/refusal power receiver/*
+receiver_test     ledger
+ledger            internal/... power receiver/* store store/local transform
 transform         internal/... power store
 httpapi           access internal/refusal internal/suggest power store
 client            power
-backfill          -
-configs           access internal/suggest power receiver receiver/* transform store/* httpapi
+backfill          internal/durable ledger power receiver/journal receiver/metric store store/local transform
+backfill_test     configs internal/cluster/...
+configs           access internal/suggest ledger power receiver receiver/* transform store/* httpapi
 cmd/...           ...
 test/...          ...
 store/influx_test store/local

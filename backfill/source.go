@@ -34,8 +34,8 @@ type Source struct {
 	pause    time.Duration
 }
 
-// New returns a source of the given metrics. It asks nothing yet.
-func New(prometheusURL string, metrics []string) (*Source, error) {
+// NewSource returns a source of the given metrics. It asks nothing yet.
+func NewSource(prometheusURL string, metrics []string) (*Source, error) {
 	base, err := url.Parse(prometheusURL)
 	if err != nil || base.Host == "" {
 		return nil, errors.New("the URL of Prometheus: want one that begins with http:// or https://") // err repeats the password

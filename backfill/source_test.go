@@ -123,7 +123,7 @@ func TestSource(t *testing.T) {
 		url, how string
 		stale    bool
 	}{{server.URL, "remote read", true}, {plain.URL, "remote read", true}, {without.URL, "query", false}} {
-		s, err := New(api.url, names[:2])
+		s, err := NewSource(api.url, names[:2])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestSourceErrors(t *testing.T) {
 		t.Helper()
 		server := httptest.NewServer(handler)
 		defer server.Close()
-		s, err := New(strings.Replace(server.URL, "http://", "http://me:secret@", 1), []string{"a"})
+		s, err := NewSource(strings.Replace(server.URL, "http://", "http://me:secret@", 1), []string{"a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,12 +202,12 @@ func TestSourceErrors(t *testing.T) {
 	}, "EOF")
 	f(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }, "corrupt")
 	f(func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "EOF")
-	if _, err := New("me:secret@host", nil); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := NewSource("me:secret@host", nil); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%v", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	s, err := New("http://127.0.0.1:1", []string{"a"})
+	s, err := NewSource("http://127.0.0.1:1", []string{"a"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
@@ -68,7 +69,16 @@ type Web struct {
 	IngestListenAddress     string `yaml:"ingest_listen_address"`
 	OperationsListenAddress string `yaml:"operations_listen_address"`
 	MaxConnections          int    `yaml:"max_connections"` // of each address
+	// StopTime is how long requests in the works may take to end once the service
+	// is told to stop.
+	StopTime time.Duration `yaml:"stop_time"`
 }
+
+// CutOffTime is how long requests that were cut off may take to be booked.
+const CutOffTime = 2 * time.Second
+
+// gracePeriod is what Kubernetes gives a pod to stop unless told otherwise.
+const gracePeriod = 30 * time.Second
 
 // Log says what is logged and how.
 type Log struct {
@@ -82,6 +92,7 @@ type Storage struct {
 	FlushInterval    time.Duration `yaml:"flush_interval"`
 	SnapshotInterval time.Duration `yaml:"snapshot_interval"`
 	InspectInterval  time.Duration `yaml:"inspect_interval"` // 0: never
+	StopTime         time.Duration `yaml:"stop_time"`        // for the last flush
 }
 
 // Query says who answers questions.
@@ -204,6 +215,31 @@ func variable(name string, getenv func(string) string) (string, error) {
 	return strings.TrimSpace(string(content)), nil
 }
 
+// Followers lists the engines that are to follow the books.
+func (c *Config) Followers() (names []string) {
+	if c.InfluxDB.URL != "" {
+		names = append(names, "influxdb")
+	}
+	if c.Redis.URL != "" {
+		names = append(names, "redis")
+	}
+	return names
+}
+
+// Ledger returns the configuration of the partition in storage.path.
+func (c *Config) Ledger() (ledger.Config, error) {
+	table, rules, err := c.Tables()
+	if err != nil {
+		return ledger.Config{}, err
+	}
+	books := c.Store
+	books.Followers = c.Followers()
+	return ledger.Config{
+		Path: c.Storage.Path, FlushInterval: c.Storage.FlushInterval, SnapshotInterval: c.Storage.SnapshotInterval, StopTime: c.Storage.StopTime,
+		Table: table, Rules: rules, Limits: c.Receiver.Limits, Accounting: c.Accounting, Transform: c.Transform, Journal: c.Journal, Store: books,
+	}, nil
+}
+
 // Check says what is wrong with c, the files it names included.
 func (c *Config) Check() error {
 	switch {
@@ -217,6 +253,13 @@ func (c *Config) Check() error {
 		return fmt.Errorf("storage.flush_interval %v: must be above 0 and at most 1m", c.Storage.FlushInterval)
 	case c.Storage.SnapshotInterval < c.Storage.FlushInterval:
 		return fmt.Errorf("storage.snapshot_interval %v: must not be shorter than flush_interval", c.Storage.SnapshotInterval)
+	case c.Storage.StopTime <= 0:
+		return fmt.Errorf("storage.stop_time %v: must be above 0", c.Storage.StopTime)
+	case c.Web.StopTime <= 0:
+		return fmt.Errorf("web.stop_time %v: must be above 0", c.Web.StopTime)
+	case c.Web.StopTime+CutOffTime+c.Storage.StopTime >= gracePeriod:
+		return fmt.Errorf("web.stop_time %v and storage.stop_time %v: with %v for requests that are cut off they must stay below %v, after which Kubernetes kills a pod",
+			c.Web.StopTime, c.Storage.StopTime, CutOffTime, gracePeriod)
 	case c.Storage.InspectInterval < 0:
 		return fmt.Errorf("storage.inspect_interval %v: must not be below 0", c.Storage.InspectInterval)
 	case !slices.Contains([]string{"off", "warn", "run"}, c.Backfill.OnStart):

@@ -119,8 +119,7 @@ func TestTokensWriteTheirClusters(t *testing.T) {
 	}
 
 	again := newStationOf(t, clusterTable{}, nil)
-	again.handler.journal = s.tape
-	if _, err := again.handler.Replay(t.Context(), 1); err != nil {
+	if _, err := again.replay(s.tape, 1); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := again.bookedSeries(), s.bookedSeries(); !slices.Equal(got, want) {

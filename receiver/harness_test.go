@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 
+	"github.com/wattledger/wattledger/ledger"
+	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/decode"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/test/wire"
@@ -90,7 +92,7 @@ func newStation(t *testing.T, change func(*Config)) *station {
 	return newStationOf(t, wire.KeplerTable{}, change)
 }
 
-func newStationOf(t *testing.T, table Table, change func(*Config)) *station {
+func newStationOf(t *testing.T, table decode.Mapper, change func(*Config)) *station {
 	t.Helper()
 	cfg := Default
 	if change != nil {
@@ -98,7 +100,12 @@ func newStationOf(t *testing.T, table Table, change func(*Config)) *station {
 	}
 	s := &station{T: t, book: wire.NewBook(), tape: new(tape), reg: prometheus.NewRegistry()}
 	var err error
-	s.handler, err = New(cfg, s.book, table, s.tape, slog.New(slog.NewTextHandler(io.Discard, nil)), s.reg)
+	decoder, err := decode.New(cfg.Limits, s.book, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(decoder.Close)
+	s.handler, err = New(cfg, decoder, s, slog.New(slog.NewTextHandler(io.Discard, nil)), s.reg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +114,19 @@ func newStationOf(t *testing.T, table Table, change func(*Config)) *station {
 	t.Cleanup(server.Close)
 	s.url = server.URL + "/api/v1/write"
 	return s
+}
+
+// Book makes a station the ledger of its handler.
+func (s *station) Book(ctx context.Context, r *journal.Record, q *counter.Request) (o counter.Outcome, err error) {
+	if q.Position, err = s.tape.Append(ctx, r); err != nil {
+		return o, err
+	}
+	return s.book.Apply(q), nil
+}
+
+// replay counts the records of a tape as a start does.
+func (s *station) replay(tape *tape, from uint64) (ledger.Replayed, error) {
+	return ledger.Replay(s.Context(), tape, from, s.handler.decoder, s.book)
 }
 
 // An answer is a response that has been read.

@@ -31,8 +31,7 @@ import (
 type Handler struct {
 	limits  Config
 	decoder *decode.Decoder
-	cache   Cache
-	journal journal.Journal
+	ledger  Ledger
 	logger  *slog.Logger
 	metrics *metrics
 	senders *senders
@@ -52,17 +51,11 @@ type Handler struct {
 	idle     chan struct{} // guarded by mu; closed when stopping and inflight is 0
 }
 
-// A Cache knows series by key and books requests. *counter.Cache is the one
-// that counts; tests have one that fails.
-type Cache interface {
-	decode.Series
-	Apply(r *counter.Request) counter.Outcome
-}
-
-// A Table is the metric table. *metric.Table is the one that ships.
-type Table interface {
-	decode.Mapper
-	Metrics() []string // that it has rows for
+// A Ledger makes requests durable and counts them. Book returns nil only when
+// the request would survive a power cut; an error means that nothing of it took
+// effect. *ledger.Ledger is the one that counts.
+type Ledger interface {
+	Book(ctx context.Context, r *journal.Record, q *counter.Request) (counter.Outcome, error)
 }
 
 // A request is the scratch space of one request, reused for others.
@@ -98,23 +91,18 @@ var (
 )
 
 // New returns a handler that is not ready yet. It starts nothing.
-func New(limits Config, cache Cache, table Table, j journal.Journal, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
+func New(limits Config, decoder *decode.Decoder, ledger Ledger, logger *slog.Logger, reg prometheus.Registerer) (*Handler, error) {
 	if err := limits.Check(); err != nil {
-		return nil, fmt.Errorf("receiver: %w", err)
-	}
-	d, err := decode.New(limits.Limits, cache, table)
-	if err != nil {
 		return nil, fmt.Errorf("receiver: %w", err)
 	}
 	h := &Handler{
 		limits:   limits,
-		decoder:  d,
-		cache:    cache,
-		journal:  j,
+		decoder:  decoder,
+		ledger:   ledger,
 		logger:   logger,
 		metrics:  newMetrics(reg),
 		senders:  newSenders(limits.MaxSenders),
-		keepRule: keepRule(table.Metrics()),
+		keepRule: keepRule(decoder.Metrics()),
 		idle:     make(chan struct{}),
 	}
 	h.requests.New = func() any { return new(request) }
@@ -126,7 +114,7 @@ func New(limits Config, cache Cache, table Table, j journal.Journal, logger *slo
 	return h, nil
 }
 
-// SetReady says whether requests are taken. Call it after Replay.
+// SetReady says whether requests are taken.
 func (h *Handler) SetReady(ready bool) {
 	h.mu.Lock()
 	h.ready = ready
@@ -308,21 +296,18 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, f form, q *reques
 // book makes a request durable and then counts it.
 func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
 	// The record is worth keeping even if its sender has hung up.
-	position, err := h.journal.Append(context.WithoutCancel(ctx), &journal.Record{
+	outcome, err := h.ledger.Book(context.WithoutCancel(ctx), &journal.Record{
 		Protocol:  f.protocol,
 		Encoding:  f.encoding,
 		ArrivalMs: arrivalMs,
 		Sender:    from.name,
 		Clusters:  access.From(ctx).Clusters(),
 		Body:      q.body,
-	})
+	}, &q.Out)
 	if err != nil {
 		h.rest(err)
 		return fmt.Errorf("%w: %w", errJournal, err)
 	}
-	// The position is taken: the cache waits for it, so nothing may come between.
-	q.Out.Position = position
-	outcome := h.cache.Apply(&q.Out)
 	h.metrics.outcome(outcome)
 	h.settle(f, q, outcome)
 	return nil
@@ -356,30 +341,6 @@ func (h *Handler) rest(err error) {
 	if last := h.loggedAt.Load(); now.UnixNano()-last > int64(10*time.Second) && h.loggedAt.CompareAndSwap(last, now.UnixNano()) {
 		h.logger.Error("remote write refused", "err", err)
 	}
-}
-
-// Take makes a record durable and books it as a sender's request, at the
-// record's own time of arrival and whether or not requests are taken. Samples
-// counts those that mean something; without any nothing is kept.
-func (h *Handler) Take(ctx context.Context, r *journal.Record) (samples int, err error) {
-	d, err := h.decoder.ForReplay()
-	if err != nil {
-		return 0, err
-	}
-	defer d.Close()
-	q := new(decode.Request)
-	d.Confine(q, r.Clusters)
-	if err := d.Decode(q, r.Protocol, r.Encoding, r.Body, r.ArrivalMs); err != nil {
-		return 0, err
-	}
-	if len(q.Out.Samples) == 0 {
-		return 0, nil
-	}
-	if q.Out.Position, err = h.journal.Append(context.WithoutCancel(ctx), r); err != nil {
-		return 0, err
-	}
-	h.metrics.outcome(h.cache.Apply(&q.Out))
-	return len(q.Out.Samples), nil
 }
 
 // status chooses the status code of a request. What a sender should send again

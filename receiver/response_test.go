@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/prometheus/prompb"
 
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/receiver/journal"
 )
 
@@ -353,12 +354,11 @@ func TestReplayBooksWhatWasBooked(t *testing.T) {
 
 	again := newStation(t, func(c *Config) { c.MaxSeriesPerRequest, c.MaxSamplesPerRequest, c.MaxDecodedBytes = 1, 1, 64 })
 	again.handler.SetReady(false)
-	again.handler.journal = s.tape
 	for i := range s.tape.records {
 		s.tape.records[i].ArrivalMs += 3600_000
 	}
-	done, err := again.handler.Replay(t.Context(), 1)
-	if err != nil || done != (Replayed{Records: 4, Samples: 11, Booked: len(want)}) {
+	done, err := again.replay(s.tape, 1)
+	if err != nil || done != (ledger.Replayed{Records: 4, Samples: 11, Booked: len(want)}) {
 		t.Fatalf("replayed %+v, %v", done, err)
 	}
 	got := again.book.Taken()
@@ -371,17 +371,15 @@ func TestReplayBooksWhatWasBooked(t *testing.T) {
 
 	// From the middle, as after a snapshot.
 	tail := newStation(t, nil)
-	tail.handler.journal = s.tape
 	tail.book.Position = 2
-	done, err = tail.handler.Replay(t.Context(), 3)
-	if err != nil || done != (Replayed{Records: 2, Samples: 3, Booked: 3}) {
+	done, err = tail.replay(s.tape, 3)
+	if err != nil || done != (ledger.Replayed{Records: 2, Samples: 3, Booked: 3}) {
 		t.Errorf("replayed %+v, %v", done, err)
 	}
 
 	s.tape.records[1].Body[5] ^= 0xff
 	broken := newStation(t, nil)
-	broken.handler.journal = s.tape
-	if _, err := broken.handler.Replay(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "record 2: ") {
+	if _, err := broken.replay(s.tape, 1); err == nil || !strings.Contains(err.Error(), "record 2: ") {
 		t.Errorf("a record that cannot be read: %v", err)
 	}
 }
@@ -395,7 +393,7 @@ func TestReplayKeepsPositionsContiguous(t *testing.T) {
 			Body: bodyV1(t, one(labels("__name__", name), at(0, 1))),
 		})
 	}
-	if _, err := s.handler.Replay(t.Context(), 1); err != nil {
+	if _, err := s.replay(s.tape, 1); err != nil {
 		t.Fatal(err)
 	}
 	s.wantBooked(2)

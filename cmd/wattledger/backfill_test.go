@@ -19,14 +19,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/prompb"
 
 	"github.com/wattledger/wattledger/configs"
-	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/store/local"
@@ -187,14 +186,23 @@ func testConfig(dir string, change func(*configs.Config)) *configs.Config {
 	return cfg
 }
 
-// bookScrapes sends scrapes to a line on dir as they came, each at its time.
-func bookScrapes(t *testing.T, dir string, scrapes []scrape, keep func(scrape) bool) {
+func ledgerConfig(t *testing.T, cfg *configs.Config) ledger.Config {
 	t.Helper()
-	l, err := openStages(testConfig(dir, nil), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c, err := cfg.Ledger()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.replay(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+	return c
+}
+
+// bookScrapes sends scrapes to a line on dir as they came, each at its time.
+func bookScrapes(t *testing.T, dir string, scrapes []scrape, keep func(scrape) bool) {
+	t.Helper()
+	l, err := ledger.Open(ledgerConfig(t, testConfig(dir, nil)), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Replay(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	format := remotewrite.Format{Version: 1, Encoding: "snappy"}
@@ -206,16 +214,16 @@ func bookScrapes(t *testing.T, dir string, scrapes []scrape, keep func(scrape) b
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.ingest.Take(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, ArrivalMs: s.at.UnixMilli() + 400, Sender: "test", Body: body}); err != nil {
+		if _, err := l.Take(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, ArrivalMs: s.at.UnixMilli() + 400, Sender: "test", Body: body}); err != nil {
 			t.Fatal(err)
 		}
 		if i%30 == 0 {
-			if err := l.flush.flush(t.Context()); err != nil {
+			if err := l.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	for _, err := range []error{l.flush.flush(t.Context()), l.flush.snapshot(), l.books.Maintain(t.Context()), l.close()} {
+	for _, err := range []error{l.Flush(t.Context()), l.Snapshot(), l.Books.Maintain(t.Context()), l.Close()} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,6 +235,8 @@ type minute struct {
 	node    power.NodeWindow
 	holders map[power.HolderKey]power.Energy
 }
+
+type nodeKey struct{ cluster, node string }
 
 type minuteKey struct {
 	nodeKey
@@ -464,7 +474,7 @@ func (w *world) testInterrupted(t *testing.T) {
 		if _, err := runCommand(t, w.command(dir, gapFrom, gapTo)...); err == nil || !strings.Contains(err.Error(), "403 Forbidden: enough") {
 			t.Fatalf("%d requests: %v", allowed, err)
 		}
-		_, err := os.Stat(planFile(dir))
+		_, err := os.Stat(filepath.Join(dir, "backfill.json"))
 		if begun := err == nil; begun != (i > 0) {
 			t.Errorf("%d requests: writing has begun: %v", allowed, begun)
 		}
@@ -480,7 +490,7 @@ func (w *world) testInterrupted(t *testing.T) {
 		t.Fatal(out, err)
 	}
 	requireSame(t, "in the end", booksOf(t, dir), w.want, w.begin, w.end)
-	if _, err := os.Stat(planFile(dir)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, "backfill.json")); !os.IsNotExist(err) {
 		t.Errorf("the plan is still there: %v", err)
 	}
 }
@@ -589,63 +599,4 @@ func (w *world) testLeavesAsItIs(t *testing.T) {
 	requireSame(t, "another cluster, going on", booksOf(t, dir), before, w.begin, w.end)
 }
 
-// After an outage a service waits until the minutes that were booked over it are
-// closed: before, the line itself would write them again.
-func TestAwaitClosed(t *testing.T) {
-	cfg := testConfig(t.TempDir(), func(c *configs.Config) { c.Storage.FlushInterval = time.Millisecond })
-	l, err := openStages(cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	if err := l.replay(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now().Truncate(time.Minute).Add(-3 * time.Hour)
-	joules := 0.0
-	scrapeAt := func(after time.Duration) {
-		t.Helper()
-		joules += 1000
-		at := begin.Add(after).UnixMilli()
-		raw, err := (&prompb.WriteRequest{Timeseries: []prompb.TimeSeries{{
-			Labels:  []prompb.Label{{Name: "__name__", Value: "kepler_node_cpu_joules_total"}, {Name: "node_name", Value: "n1"}, {Name: "zone", Value: "package"}},
-			Samples: []prompb.Sample{{Timestamp: at, Value: joules}},
-		}}}).Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := l.ingest.Take(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, ArrivalMs: at, Body: snappy.Encode(nil, raw)})
-		if err != nil || n != 1 {
-			t.Fatal(n, err)
-		}
-		if err := l.flush.flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for m := range 20 {
-		scrapeAt(time.Duration(m) * time.Minute)
-	}
-	resumed := 80 * time.Minute
-	scrapeAt(resumed)
-	toMs := begin.Add(40 * time.Minute).UnixMilli() // in the outage
-	waiting, done := make(chan string, 1), make(chan error, 1)
-	go func() {
-		done <- l.awaitClosed(t.Context(), cfg, toMs, func(e httpapi.Event) { waiting <- e.Text })
-	}()
-	if text := <-waiting; !strings.Contains(text, "waiting until what 1 nodes were booked") {
-		t.Error(text)
-	}
-	for m := time.Minute; m < 6*time.Minute; m += time.Minute {
-		scrapeAt(resumed + m)
-	}
-	select {
-	case err := <-done:
-		t.Fatalf("it did not wait: %v", err)
-	case <-time.After(20 * time.Millisecond):
-	}
-	scrapeAt(resumed + 7*time.Minute)
-	scrapeAt(resumed + 8*time.Minute)
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
+func clock(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }

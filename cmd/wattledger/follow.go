@@ -21,17 +21,6 @@ import (
 	"github.com/wattledger/wattledger/store/redis"
 )
 
-// followerNames lists the engines that are to follow the books.
-func followerNames(cfg *configs.Config) (names []string) {
-	if cfg.InfluxDB.URL != "" {
-		names = append(names, "influxdb")
-	}
-	if cfg.Redis.URL != "" {
-		names = append(names, "redis")
-	}
-	return names
-}
-
 // followers are the workers that carry the books to the engines that follow them.
 type followers struct {
 	workers []*follow.Worker

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/transform"
 )
@@ -25,7 +26,7 @@ import (
 type readiness struct {
 	replayed  atomic.Bool
 	following *followers
-	storage   *inspector
+	storage   *ledger.Inspector
 }
 
 func (r *readiness) set() { r.replayed.Store(true) }
@@ -35,7 +36,16 @@ func (r *readiness) checks(context.Context) []httpapi.Check {
 	if !c.OK {
 		c.Detail = "replaying the journal"
 	}
-	return append(append([]httpapi.Check{c}, r.following.checks()...), r.storage.checks()...)
+	return append(append([]httpapi.Check{c}, r.following.checks()...), damage(r.storage)...)
+}
+
+// damage says in /-/ready that there is some. It is no reason to take no samples.
+func damage(i *ledger.Inspector) []httpapi.Check {
+	n := i.Findings()
+	if n == 0 {
+		return nil
+	}
+	return []httpapi.Check{{Name: "storage", OK: true, Detail: fmt.Sprintf("%d damaged places; wattledger verify names them, wattledger repair keeps what is good", n)}}
 }
 
 // A classifier answers POST /profile/classify with the rules in force.
@@ -157,6 +167,3 @@ func demo(ctx context.Context, cfg *configs.Config, logger *slog.Logger) (err er
 	})
 	return group.Wait()
 }
-
-// assert that the stage is what the cache books into.
-var _ counter.Sink = (*transform.Stage)(nil)

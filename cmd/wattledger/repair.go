@@ -2,30 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/wattledger/wattledger/configs"
-	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/receiver"
-	"github.com/wattledger/wattledger/receiver/counter"
-	"github.com/wattledger/wattledger/receiver/journal"
-	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/ledger"
 )
-
-// lossFile is where a repair writes what was lost, in the folder of what it set aside.
-const lossFile = "lost.txt"
 
 // repair is the command: it keeps what is good of a storage path, sets aside
 // what is not, and says what is lost.
@@ -37,12 +19,16 @@ func repair(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if _, err := os.Stat(cfg.Storage.Path); err != nil {
 		return fmt.Errorf("%w: storage.path: %w", errUsage, err)
 	}
-	lock, err := lockStorage(cfg.Storage.Path)
+	lock, err := ledger.Lock(cfg.Storage.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w; stop it first", errUsage, err)
 	}
-	defer lock.release()
-	lost, aside, err := repairStorage(ctx, cfg, newLogger(cfg.Log, stderr))
+	defer lock.Release()
+	books, err := cfg.Ledger()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	lost, aside, err := ledger.Repair(ctx, books, newLogger(cfg.Log, stderr))
 	if err != nil {
 		return err
 	}
@@ -50,11 +36,11 @@ func repair(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		fmt.Fprintln(stdout, "ok: nothing to repair")
 		return nil
 	}
-	v, err := verifyStorage(ctx, cfg.Storage.Path, false)
+	v, err := ledger.Verify(ctx, cfg.Storage.Path, false)
 	if err != nil {
 		return err
 	}
-	if left := v.findings(cfg.Storage.Path); len(left) > 0 {
+	if left := v.Findings(cfg.Storage.Path); len(left) > 0 {
 		return fmt.Errorf("repair %s: still damaged, and what was there is in %s: %s", cfg.Storage.Path, aside, left[0])
 	}
 	for _, line := range lost {
@@ -65,254 +51,4 @@ func repair(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	}
 	fmt.Fprintln(stdout, "repaired; what was damaged is in", aside)
 	return nil
-}
-
-// repairStorage returns what is lost and where the damaged is; no folder if
-// nothing was damaged.
-func repairStorage(ctx context.Context, cfg *configs.Config, logger *slog.Logger) (lost []string, aside string, err error) {
-	path := cfg.Storage.Path
-	v, err := verifyStorage(ctx, path, false)
-	if err != nil {
-		return nil, "", err
-	}
-	if len(v.findings(path)) == 0 {
-		return nil, "", nil
-	}
-	aside = filepath.Join(path, "damaged-"+time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := os.MkdirAll(aside, 0o750); err != nil {
-		return nil, "", err
-	}
-	snapshots := filepath.Join(path, "snapshots")
-	newest := uint64(0)
-	if list, err := journal.Snapshots(snapshots); err == nil && len(list) > 0 {
-		newest = list[0]
-	}
-	for _, position := range v.snapshots.BadSnapshots(snapshots) {
-		if err := journal.RemoveSnapshot(snapshots, position, filepath.Join(aside, "snapshots")); err != nil {
-			return nil, "", err
-		}
-	}
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
-	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if len(v.books.Problems) > 0 {
-		lines, err := local.Repair(ctx, filepath.Join(path, "books.db"), aside, *tariff.At(time.Now().UnixMilli()), newest)
-		if err != nil {
-			return nil, "", err
-		}
-		lost = append(lost, lines...)
-	}
-	cfg.Store.Followers = followerNames(cfg)
-	books, err := local.Open(filepath.Join(path, "books.db"), cfg.Store, logger, prometheus.NewRegistry())
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { err = errors.Join(err, books.Close()) }()
-	stored, err := books.Position(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	gaps := false // in what is to be replayed
-	if len(v.journal.Problems) > 0 {
-		losses, err := journal.Repair(filepath.Join(path, "journal"), aside, max(newest, stored))
-		if err != nil {
-			return nil, "", err
-		}
-		for _, l := range losses {
-			lost = append(lost, lossOf(l))
-		}
-		gaps = len(losses) > 0
-	}
-	lines, err := reconcile(ctx, cfg, books, aside, gaps, logger)
-	if err != nil {
-		return nil, "", err
-	}
-	lost = append(lost, lines...)
-	report := strings.Join(append(slices.Clone(lost), ""), "\n")
-	return lost, aside, os.WriteFile(filepath.Join(aside, lossFile), []byte(report), 0o640)
-}
-
-func lossOf(l journal.Loss) string {
-	at := func(ms int64) string {
-		if ms == 0 {
-			return "an unknown time"
-		}
-		return time.UnixMilli(ms).UTC().Format(time.RFC3339)
-	}
-	text := fmt.Sprintf("journal: requests %d to %d", l.From, l.To)
-	switch {
-	case l.Beyond:
-		text += ", the newest, that came after " + at(l.SinceMs)
-	case l.SinceMs != 0 && l.UntilMs != 0:
-		text += fmt.Sprintf(", %.1f minutes between %s and %s", float64(l.UntilMs-l.SinceMs)/60_000, at(l.SinceMs), at(l.UntilMs))
-	default:
-		text += fmt.Sprintf(", between %s and %s", at(l.SinceMs), at(l.UntilMs))
-	}
-	return text + "; a counter that goes on brings its energy with its next sample, 0 J of it are lost; what began or ended in between cannot be known"
-}
-
-// A line is what books: everything between a request and a batch.
-type bookingLine struct {
-	ingest  *receiver.Handler
-	flusher *flusher
-}
-
-// newLine makes one without a past, beside the journal and the books given.
-func newLine(cfg *configs.Config, log journal.Journal, books *local.Store, logger *slog.Logger) (*bookingLine, error) {
-	table, rules, err := cfg.Tables()
-	if err != nil {
-		return nil, err
-	}
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
-	if err != nil {
-		return nil, err
-	}
-	reg := prometheus.NewRegistry()
-	directory := transform.NewDirectory(cfg.Transform, rules)
-	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), directory, tariff)
-	cache := counter.New(cfg.Accounting, stage)
-	ingest, err := receiver.New(cfg.Receiver, cache, table, log, logger, reg)
-	if err != nil {
-		return nil, err
-	}
-	f := &flusher{
-		dir: filepath.Join(cfg.Storage.Path, "snapshots"), cache: cache, stage: stage, directory: directory,
-		books: books, journal: log, logger: logger,
-	}
-	f.register(reg)
-	return &bookingLine{ingest: ingest, flusher: f}, nil
-}
-
-// reconcile leaves a snapshot that fits the journal and the books, so that a
-// start finds memory as it was. Where the newest does, that is all. Otherwise,
-// or where requests are lost behind it, it replays what there is and writes one:
-// a start would write every window again that the replay touches, and those that
-// the books have whole would lack what is lost.
-func reconcile(ctx context.Context, cfg *configs.Config, books *local.Store, aside string, gaps bool, logger *slog.Logger) (lost []string, err error) {
-	log, err := journal.Open(filepath.Join(cfg.Storage.Path, "journal"), cfg.Journal, logger, prometheus.NewRegistry())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	dir := filepath.Join(cfg.Storage.Path, "snapshots")
-	positions, err := journal.Snapshots(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, position := range positions {
-		l, err := newLine(cfg, log, books, logger)
-		if err != nil {
-			return nil, err
-		}
-		from, err := l.flusher.load(ctx)
-		if err == nil && log.First() <= from && from <= log.Last()+1 {
-			if !gaps || from > log.Last() {
-				return nil, nil
-			}
-			return nil, l.settle(ctx, from, books, 0)
-		}
-		logger.Warn("a snapshot does not fit what is left of the books and the journal; it is set aside", "position", position, "err", err)
-		if err := journal.RemoveSnapshot(dir, position, filepath.Join(aside, "snapshots")); err != nil {
-			return nil, err
-		}
-	}
-	l, err := newLine(cfg, log, books, logger)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case log.Last() < log.First(): // no request at all
-		return nil, nil
-	case log.First() == 1 && !gaps: // a start replays everything there ever was
-		return nil, nil
-	case log.First() == 1:
-		return nil, l.settle(ctx, 1, books, 0)
-	}
-	beginMs, err := arrivalOf(ctx, log, log.First())
-	if err != nil {
-		return nil, err
-	}
-	l.flusher.cache.Start(log.First())
-	l.flusher.cache.Booked(books.HoldersBefore(beginMs), time.Now().UnixMilli())
-	stored, err := books.Position(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.settle(ctx, log.First(), books, 2*cfg.Transform.Window); err != nil {
-		return nil, err
-	}
-	lost = []string{"snapshots: none fits; memory was made again from the journal, which begins with request " + fmt.Sprint(log.First()) +
-		": 0 J of counters that it has samples of; what a counter gained between its last sample before and its first in it, or the first that comes if it was silent all the while, cannot be known; what is known of pods comes with the next scrape of kube-state-metrics"}
-	if stored+1 < log.First() {
-		lost = append(lost, fmt.Sprintf("journal and books: requests %d to %d are in neither; what they would have booked cannot be known", stored+1, log.First()-1))
-	}
-	return lost, nil
-}
-
-// arrivalOf returns when a record came.
-func arrivalOf(ctx context.Context, log journal.Journal, position uint64) (ms int64, err error) {
-	found := errors.New("found")
-	err = log.Read(ctx, position, func(_ uint64, r *journal.Record) error {
-		ms = r.ArrivalMs
-		return found
-	})
-	if errors.Is(err, found) {
-		err = nil
-	}
-	return ms, err
-}
-
-// settle replays the journal from a record on, adds to the books what they do
-// not have, and writes a snapshot. The first windows, as long as partial, lack
-// what came before: the books' own are better.
-func (l *bookingLine) settle(ctx context.Context, from uint64, books *local.Store, partial time.Duration) error {
-	if _, err := l.ingest.Replay(ctx, from); err != nil {
-		return err
-	}
-	stored, err := books.Position(ctx)
-	if err != nil {
-		return err
-	}
-	b := l.flusher.stage.CollectAll()
-	oldest := int64(math.MaxInt64)
-	for i := range b.Charges {
-		oldest = min(oldest, b.Charges[i].StartMs)
-	}
-	known := func(startMs int64, revision uint64) bool {
-		return revision <= stored || partial > 0 && startMs < oldest+partial.Milliseconds() && stored >= from
-	}
-	b.Charges = slices.DeleteFunc(b.Charges, func(c power.Charge) bool { return known(c.StartMs, c.Revision) })
-	b.Nodes = slices.DeleteFunc(b.Nodes, func(n power.NodeWindow) bool { return known(n.StartMs, n.Revision) })
-	if partial > 0 {
-		b.Holders = nil // the books know better who they are
-	}
-	b.Position = l.flusher.cache.Position()
-	if err := books.Append(ctx, b); err != nil {
-		return err
-	}
-	l.flusher.flushed.Store(b.Position)
-	return l.flusher.snapshot()
-}
-
-// pastRepairs logs what repairs of a storage path lost, for as long as their
-// folders are kept, and returns how many they are.
-func pastRepairs(path string, logger *slog.Logger) (n int) {
-	reports, err := filepath.Glob(filepath.Join(path, "damaged-*", lossFile))
-	if err != nil {
-		return 0 // only a malformed pattern is an error
-	}
-	for _, name := range reports {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			logger.Warn("the report of a repair cannot be read", "err", err)
-			continue
-		}
-		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		for _, line := range lines[:min(len(lines), findingsLogged)] {
-			logger.Warn("the books have been repaired", "lost", line, "report", name)
-		}
-		n++
-	}
-	return n
 }

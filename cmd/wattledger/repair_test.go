@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -49,7 +50,7 @@ func TestRepair(t *testing.T) {
 			cfg := configs.Default()
 			useStorage(cfg)
 			cfg.Storage.Path = dir
-			lines, aside, err := repairStorage(t.Context(), cfg, newLogger(configs.Log{}, t.Output()))
+			lines, aside, err := ledger.Repair(t.Context(), ledgerConfig(t, cfg), newLogger(configs.Log{}, t.Output()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,8 +62,8 @@ func TestRepair(t *testing.T) {
 			if !regexp.MustCompile(lost).MatchString(text) || lost == "" && text != "" {
 				t.Errorf("lost is %q, want %q", text, lost)
 			}
-			if v, err := verifyStorage(t.Context(), dir, false); err != nil || len(v.findings(dir)) > 0 {
-				t.Fatalf("verify after the repair: %v, %v", v.findings(dir), err)
+			if v, err := ledger.Verify(t.Context(), dir, false); err != nil || len(v.Findings(dir)) > 0 {
+				t.Fatalf("verify after the repair: %v, %v", v.Findings(dir), err)
 			}
 			log, err := tryServe(t, dir)
 			if err != nil {
@@ -137,7 +138,7 @@ func TestRepairWithoutSnapshots(t *testing.T) {
 	damageSnapshots(2)(t, dir)
 	cfg := configs.Default()
 	small(cfg)
-	lines, _, err := repairStorage(t.Context(), cfg, newLogger(configs.Log{}, t.Output()))
+	lines, _, err := ledger.Repair(t.Context(), ledgerConfig(t, cfg), newLogger(configs.Log{}, t.Output()))
 	if err != nil || !strings.Contains(strings.Join(lines, "\n"), "snapshots: none fits") {
 		t.Fatalf("%q, %v", lines, err)
 	}

@@ -27,7 +27,7 @@ func rerateHere(ctx context.Context, cfg *configs.Config, r httpapi.TaskRange, l
 	if err != nil {
 		return err
 	}
-	cfg.Store.Followers = followerNames(cfg) // they are told at the next start
+	cfg.Store.Followers = cfg.Followers() // they are told at the next start
 	books, err := local.Open(filepath.Join(cfg.Storage.Path, "books.db"), cfg.Store, logger, prometheus.NewRegistry())
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,9 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wattledger/wattledger/access"
+	"github.com/wattledger/wattledger/backfill"
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/transform"
 )
 
@@ -27,27 +29,35 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
-	lock, err := lockStorage(cfg.Storage.Path)
+	lock, err := ledger.Lock(cfg.Storage.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	defer lock.release()
-	l, err := openStages(cfg, logger, reg)
+	defer lock.Release()
+	of, err := cfg.Ledger()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	reg.MustRegister(newCacheMetrics(l.cache, l.directory))
+	l, err := ledger.Open(of, logger, reg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	reg.MustRegister(newCacheMetrics(l.Cache(), l.Directory()))
+	ingest, err := receiver.New(cfg.Receiver, l.Decoder(), l, logger, reg)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
 
-	following, err := newFollowers(cfg, l.books, logger, reg)
+	following, err := newFollowers(cfg, l.Books, logger, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	querier, err := newEngine(cfg, l.books, following, reg)
+	querier, err := newEngine(cfg, l.Books, following, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	inspect := newInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
+	inspect := ledger.NewInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
 	ready := &readiness{following: following, storage: inspect}
 	registerLimits(cfg, ready, reg)
 	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
@@ -59,19 +69,19 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			return fmt.Errorf("%w: web: %w", errUsage, err)
 		}
 	}
-	api := httpapi.New(cfg.API, querier, classifier{l.rules}, httpapi.Operations{
-		Ingest:     l.ingest,
-		Senders:    http.HandlerFunc(l.ingest.ServeSenders),
-		Quarantine: quarantine{l.cache},
+	api := httpapi.New(cfg.API, querier, classifier{of.Rules}, httpapi.Operations{
+		Ingest:     ingest,
+		Senders:    http.HandlerFunc(ingest.ServeSenders),
+		Quarantine: quarantine{l.Cache()},
 		Metrics:    promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}),
 		Ready:      ready.checks,
 		ConfigYAML: func() string { return string(cfg.Masked()) },
-		Price:      func(ms int64) power.Price { return *l.tariff.At(ms) },
+		Price:      func(ms int64) power.Price { return *l.Tariff().At(ms) },
 		Rerate: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
-			return rerate(ctx, l.books, l.tariff, r, tell)
+			return rerate(ctx, l.Books, l.Tariff(), r, tell)
 		}),
 		Backfill: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
-			return backfillServing(ctx, cfg, l, r, logger, tell)
+			return backfillServing(ctx, cfg, l, r, tell)
 		}),
 		Version: buildVersion(),
 		Tokens:  tokens,
@@ -82,7 +92,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return err
 	}
 	if cfg.Transform.Cost.Model == transform.SeedModel {
-		p := l.tariff.Flat()
+		p := l.Tariff().Flat()
 		logger.Info("cost model seed: what it implies", "pue", p.ImpliedPUE(), "carbon_kg_per_kwh", p.ImpliedCarbonKgPerKWh())
 	}
 
@@ -97,24 +107,24 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	for _, p := range ports {
 		group.Go(func() error { return p.serve(&cfg.Web, logger) })
 	}
-	if err := lock.tell(ports.of("operations_listen_address")); err != nil {
+	if err := lock.Tell(ports.of("operations_listen_address")); err != nil {
 		logger.Warn("commands will not find this process by its storage path", "err", err)
 	}
 	if tokens != nil {
 		group.Go(func() error { return tokens.Run(ctx) })
 	}
-	main := ports[0].listener.Addr().String()
-	logger.Info("listening", "address", main, "version", buildVersion())
+	address := ports[0].listener.Addr().String()
+	logger.Info("listening", "address", address, "version", buildVersion())
 	for _, p := range ports[1:] {
 		logger.Info("listening as well", "address", p.listener.Addr().String(), "by", "web."+p.name)
 	}
 	if listening != nil {
-		listening(main)
+		listening(address)
 	}
 	group.Go(func() error {
-		err := l.replay(ctx, logger)
+		err := l.Replay(ctx)
 		if err == nil {
-			err = l.mindGap(ctx, cfg, logger)
+			err = mindGap(ctx, cfg, l, logger)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
@@ -122,28 +132,37 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			}
 			return err
 		}
-		l.ingest.SetReady(true)
+		ingest.SetReady(true)
 		ready.set()
-		group.Go(func() error { return l.books.Run(background) })
+		group.Go(func() error { return l.Books.Run(background) })
 		group.Go(func() error { return following.run(background) })
-		group.Go(func() error { return inspect.run(background) })
-		return l.flush.Run(background)
+		group.Go(func() error { return inspect.Run(background) })
+		return l.Run(background)
 	})
 	group.Go(func() error {
 		<-ctx.Done()
 		logger.Info("stopping")
 		stopTasks()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Web.StopTime)
 		defer cancel()
-		if err := l.ingest.Stop(stop); err != nil {
+		if err := ingest.Stop(stop); err != nil {
 			logger.Warn("cutting off requests that are not whole; they were not answered and will come again", "err", err)
 		}
 		err := ports.shutdown(stop)
-		cut, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		cut, cancel := context.WithTimeout(context.WithoutCancel(ctx), configs.CutOffTime)
 		defer cancel()
-		err = errors.Join(err, l.ingest.Stop(cut)) // what was whole is booked before the last flush
+		err = errors.Join(err, ingest.Stop(cut)) // what was whole is booked before the last flush
 		stopBackground()
 		return err
 	})
 	return group.Wait()
+}
+
+// mindGap does about samples that have not come what the configuration says.
+func mindGap(ctx context.Context, cfg *configs.Config, l *ledger.Ledger, logger *slog.Logger) error {
+	show := newDisplay(nil, logger, "backfill")
+	policy := backfill.GapPolicy{
+		OnStart: cfg.Backfill.OnStart, MinGap: cfg.Backfill.MinGap, PrometheusURL: cfg.Kepler.PrometheusURL, Interval: cfg.Kepler.Interval,
+	}
+	return backfill.MindGap(ctx, l, policy, logger, func(e backfill.Event) { show.event(eventOf(e)) })
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/ledger"
 )
 
 // tasks runs work on the books inside the service, between replay and stop.
@@ -79,12 +80,12 @@ func (c taskCommand) run(ctx context.Context, args []string, stdout, stderr io.W
 	}
 	if *server == "" {
 		err = c.local(ctx, cfg, r, logger, tell)
-		var used *inUseError
+		var used *ledger.InUseError
 		if errors.As(err, &used) {
-			if used.address == "" {
+			if used.Address == "" {
 				return fmt.Errorf("%w: %w, which does not say where it listens; give its URL with --server", errUsage, used)
 			}
-			*server = "http://" + used.address
+			*server = "http://" + used.Address
 		}
 	}
 	if *server != "" {
@@ -102,11 +103,11 @@ func (c taskCommand) run(ctx context.Context, args []string, stdout, stderr io.W
 
 // local works on the storage itself.
 func (c taskCommand) local(ctx context.Context, cfg *configs.Config, r httpapi.TaskRange, logger *slog.Logger, tell func(httpapi.Event)) error {
-	lock, err := lockStorage(cfg.Storage.Path)
+	lock, err := ledger.Lock(cfg.Storage.Path)
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	return c.here(ctx, cfg, r, logger, tell)
 }
 

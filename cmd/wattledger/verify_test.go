@@ -21,6 +21,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/ledger"
 )
 
 var usedFromMs = time.Date(2026, 11, 23, 9, 40, 0, 0, time.UTC).UnixMilli()
@@ -231,8 +232,8 @@ func TestVerifyFindsFlippedBits(t *testing.T) {
 
 // flipBits flips some bits of every file, in some files more.
 func flipBits(t *testing.T, dir string, more map[string]int) {
-	if v, err := verifyStorage(t.Context(), dir, false); err != nil || len(v.findings(dir)) > 0 || len(v.unchecked) > 0 ||
-		v.journal.Records == 0 || v.books.Frames == 0 && more["books.db-wal"] > 0 || v.snapshots.Snapshots != 2 || v.books.Rows < 500 {
+	if v, err := ledger.Verify(t.Context(), dir, false); err != nil || len(v.Findings(dir)) > 0 || len(v.Unchecked) > 0 ||
+		v.Journal.Records == 0 || v.Books.Frames == 0 && more["books.db-wal"] > 0 || v.Snapshots.Snapshots != 2 || v.Books.Rows < 500 {
 		t.Fatalf("good storage: %+v, %v", v, err)
 	}
 	want, err := content(filepath.Join(dir, "books.db"))
@@ -265,11 +266,11 @@ func flipBits(t *testing.T, dir string, more map[string]int) {
 		for range n {
 			bit := random.Int64N(8 * st.Size())
 			undo := flipBit(t, name, bit)
-			v, err := verifyStorage(t.Context(), dir, false)
+			v, err := ledger.Verify(t.Context(), dir, false)
 			if err != nil {
 				t.Errorf("%s bit %d: verify: %v", rel, bit, err)
 			}
-			findings := v.findings(dir)
+			findings := v.Findings(dir)
 			switch {
 			case len(findings) == 0:
 				why := meaningless(t, dir, rel, bit/8)
@@ -295,8 +296,8 @@ func flipBits(t *testing.T, dir string, more map[string]int) {
 	for _, why := range slices.Sorted(maps.Keys(reasons)) {
 		t.Logf("%4d × %s", reasons[why], why)
 	}
-	if v, err := verifyStorage(t.Context(), dir, false); err != nil || len(v.findings(dir)) > 0 {
-		t.Errorf("afterwards: %v, %v", v.findings(dir), err)
+	if v, err := ledger.Verify(t.Context(), dir, false); err != nil || len(v.Findings(dir)) > 0 {
+		t.Errorf("afterwards: %v, %v", v.Findings(dir), err)
 	}
 }
 
@@ -373,11 +374,11 @@ func flipUntilFound(t testing.TB, dir, rel string, random *rand.Rand) int64 {
 	for {
 		bit := random.Int64N(8 * st.Size())
 		undo := flipBit(t, name, bit)
-		v, err := verifyStorage(t.Context(), dir, false)
+		v, err := ledger.Verify(t.Context(), dir, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(v.findings(dir)) > 0 {
+		if len(v.Findings(dir)) > 0 {
 			return bit
 		}
 		undo()

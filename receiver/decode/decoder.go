@@ -31,6 +31,7 @@ type Series interface {
 // concurrent use; labels hold __name__, are sorted by name and have no empty
 // values. What it maps nothing for is left out.
 type Mapper interface {
+	Metrics() []string // that it has rows for
 	Knows(metric []byte) bool
 	Map(labels []power.Label) (m metric.Mapping, ok bool)
 }
@@ -82,6 +83,9 @@ func newZstd(maxDecodedBytes int) (*zstd.Decoder, error) {
 func isZstdTooLarge(err error) bool {
 	return errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded)
 }
+
+// Metrics are those that the metric table has rows for.
+func (d *Decoder) Metrics() []string { return d.mapper.Metrics() }
 
 // Close lets go of what the decoder holds.
 func (d *Decoder) Close() { d.zstd.Close() }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"github.com/prometheus/prometheus/util/compression"
+	"github.com/wattledger/wattledger/internal/durable"
 )
 
 // A log is what the journal writes through: *wlog.WL.
@@ -38,7 +39,7 @@ func localDisk(logger *slog.Logger) disk {
 		},
 		truncate: truncate,
 		remove:   os.Remove,
-		syncDir:  syncDir,
+		syncDir:  durable.SyncDir,
 	}
 }
 
@@ -52,14 +53,6 @@ func truncate(name string, size int64) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // noSpace reports whether err goes away when somebody makes room.

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/tsdb/wlog"
+	"github.com/wattledger/wattledger/internal/durable"
 )
 
 // A Loss is a run of records that cannot be read any more.
@@ -194,7 +195,7 @@ func replace(name, aside string, data []byte) error {
 	if err := errors.Join(f.Sync(), f.Close(), os.Rename(temp, name)); err != nil {
 		return err
 	}
-	return errors.Join(syncDir(aside), syncDir(filepath.Dir(name)))
+	return errors.Join(durable.SyncDir(aside), durable.SyncDir(filepath.Dir(name)))
 }
 
 // SetAside gives a file a second name in a folder.
@@ -205,7 +206,7 @@ func SetAside(name, aside string) error {
 	if err := os.Link(name, filepath.Join(aside, filepath.Base(name))); err != nil {
 		return err
 	}
-	return syncDir(aside)
+	return durable.SyncDir(aside)
 }
 
 // RemoveSnapshot moves a snapshot into a folder.
@@ -214,7 +215,7 @@ func RemoveSnapshot(dir string, position uint64, aside string) error {
 	if err := SetAside(name, aside); err != nil {
 		return fmt.Errorf("set a snapshot aside: %w", err)
 	}
-	return errors.Join(os.Remove(name), syncDir(dir))
+	return errors.Join(os.Remove(name), durable.SyncDir(dir))
 }
 
 // BadSnapshots returns the positions of the snapshots that cannot be read.

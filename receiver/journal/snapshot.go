@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wattledger/wattledger/internal/durable"
 )
 
 // A snapshot file is the state of the books at a position. Numbers are little
@@ -58,23 +60,8 @@ func writeSnapshot(dir string, position uint64, write func(io.Writer) error) err
 	if len(positions) > 0 && positions[0] > position {
 		return fmt.Errorf("there is a newer one at %d", positions[0])
 	}
-	name := snapshotName(dir, position)
-	temp := name + ".tmp"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	err = durable.WriteFile(snapshotName(dir, position), func(w io.Writer) error { return fillSnapshot(w, position, write) })
 	if err != nil {
-		return err
-	}
-	err = fillSnapshot(f, position, write)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	if err := os.Rename(temp, name); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	if err := syncDir(dir); err != nil {
 		return err
 	}
 	return dropSnapshots(dir)
@@ -117,7 +104,7 @@ func dropSnapshots(dir string) error {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // Snapshots returns the positions of the snapshots in dir, newest first. It does

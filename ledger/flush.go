@@ -1,4 +1,4 @@
-package main
+package ledger
 
 import (
 	"context"
@@ -21,24 +21,26 @@ import (
 )
 
 // A flusher carries what moved from memory to the books, and from time to time
-// writes a snapshot so that the journal can let go of what is behind it. It is
-// the only one that collects, so nothing leaves memory before it is durable.
+// writes a snapshot so that the log can let go of what is behind it. It is the
+// only one that collects, so nothing leaves memory before it is durable.
 type flusher struct {
-	every         time.Duration
-	snapshotEvery time.Duration
-	dir           string // of the snapshots
-	cache         *counter.Cache
-	stage         *transform.Stage
-	directory     *transform.Directory
-	books         store.Appender
-	journal       journal.Journal
-	logger        *slog.Logger
-	metrics       flushMetrics
+	cfg     Config
+	memory  *memory
+	books   store.Appender
+	log     journal.Journal
+	logger  *slog.Logger
+	metrics flushMetrics
 
 	flushed  atomic.Uint64 // position of the newest batch that is durable
 	mu       sync.Mutex    // held from collecting a batch until it is durable or given up
 	pending  *store.Batch  // collected, and not durable yet: memory holds it to be handed over
-	released uint64        // position of the newest snapshot; the journal keeps what follows the one before
+	released uint64        // position of the newest snapshot; the log keeps what follows the one before
+}
+
+func newFlusher(cfg Config, m *memory, books store.Appender, log journal.Journal, logger *slog.Logger, reg prometheus.Registerer) *flusher {
+	f := &flusher{cfg: cfg, memory: m, books: books, log: log, logger: logger}
+	f.register(reg)
+	return f
 }
 
 type flushMetrics struct {
@@ -54,7 +56,7 @@ type flushMetrics struct {
 func (f *flusher) register(reg prometheus.Registerer) {
 	with := promauto.With(reg)
 	with.NewGaugeFunc(prometheus.GaugeOpts{Name: "wattledger_flush_behind_records", Help: "Journal records whose charges are not in the store yet."},
-		func() float64 { return float64(f.journal.Last() - min(f.flushed.Load(), f.journal.Last())) })
+		func() float64 { return float64(f.log.Last() - min(f.flushed.Load(), f.log.Last())) })
 	f.metrics = flushMetrics{
 		seconds: with.NewHistogram(prometheus.HistogramOpts{
 			Name: "wattledger_flush_seconds", Help: "Time to collect what moved and make it durable in the store.",
@@ -68,16 +70,16 @@ func (f *flusher) register(reg prometheus.Registerer) {
 	f.metrics.success.SetToCurrentTime()
 }
 
-// Run flushes until ctx ends, then once more and writes a snapshot.
-func (f *flusher) Run(ctx context.Context) error {
-	flush := time.NewTicker(f.every)
+// run flushes until ctx ends, then once more and writes a snapshot.
+func (f *flusher) run(ctx context.Context) error {
+	flush := time.NewTicker(f.cfg.FlushInterval)
 	defer flush.Stop()
-	snapshots := time.NewTicker(f.snapshotEvery)
+	snapshots := time.NewTicker(f.cfg.SnapshotInterval)
 	defer snapshots.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.StopTime)
 			defer cancel()
 			if err := f.flush(last); err != nil {
 				return err
@@ -109,14 +111,14 @@ func (f *flusher) flush(ctx context.Context) error {
 			return err
 		}
 	}
-	position := f.cache.Position()
+	position := f.memory.cache.Position()
 	if position == f.flushed.Load() {
 		f.metrics.success.SetToCurrentTime()
 		return nil
 	}
 	b := new(store.Batch)
 	for shard := range counter.NumShards {
-		f.stage.Collect(shard, b)
+		f.memory.stage.Collect(shard, b)
 		last := shard == counter.NumShards-1
 		if !last && len(b.Charges) < pieceCharges {
 			continue
@@ -144,7 +146,7 @@ func (f *flusher) nodes() ([]transform.NodeState, error) {
 	if f.pending != nil {
 		return nil, errors.New("the books did not take what was collected last; see the log")
 	}
-	return f.stage.Nodes(), nil
+	return f.memory.stage.Nodes(), nil
 }
 
 // hand makes the pending batch durable.
@@ -183,18 +185,18 @@ func (f *flusher) hand(ctx context.Context) error {
 // the records since the snapshot before: if the newest turns out damaged, the
 // one before is as good.
 func (f *flusher) snapshot() error {
-	position := f.cache.Position()
+	position := f.memory.cache.Position()
 	if position == f.released || f.pending != nil {
 		return nil
 	}
-	err := journal.WriteSnapshot(f.dir, position, func(w io.Writer) error {
-		return f.cache.Save(w, f.head, f.beside)
+	err := journal.WriteSnapshot(f.cfg.snapshotsDir(), position, func(w io.Writer) error {
+		return f.memory.cache.Save(w, f.head, f.beside)
 	})
 	if err != nil {
 		return fmt.Errorf("snapshot at %d: %w", position, err)
 	}
 	f.metrics.snapshots.Inc()
-	if err := f.journal.Release(f.released); err != nil {
+	if err := f.log.Release(f.released); err != nil {
 		return fmt.Errorf("release the journal to %d: %w", f.released, err)
 	}
 	f.released = position
@@ -204,8 +206,8 @@ func (f *flusher) snapshot() error {
 // load fills the line from the newest snapshot and returns the position to
 // replay from. Everything in memory then counts as not yet flushed.
 func (f *flusher) load(ctx context.Context) (from uint64, err error) {
-	position, err := journal.ReadSnapshot(f.dir, func(_ uint64, r io.Reader) error {
-		return f.cache.Load(r, f.head, f.beside)
+	position, err := journal.ReadSnapshot(f.cfg.snapshotsDir(), func(_ uint64, r io.Reader) error {
+		return f.memory.cache.Load(r, f.head, f.beside)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("load the snapshot: %w", err)
@@ -233,7 +235,7 @@ func (f *flusher) head(c *snapshot.Codec) {
 // directory goes with the first shard, in whose order it learns.
 func (f *flusher) beside(shard int, c *snapshot.Codec) {
 	if shard == 0 {
-		f.directory.Walk(c)
+		f.memory.directory.Walk(c)
 	}
-	f.stage.Walk(shard, c)
+	f.memory.stage.Walk(shard, c)
 }

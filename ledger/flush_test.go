@@ -1,24 +1,21 @@
-package main
+package ledger
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/transform"
 )
 
 // An interrupted is an Appender whose caller gives up waiting for one Append, as
@@ -55,14 +52,14 @@ func TestBehindWhileStuck(t *testing.T) {
 	f, _, reg := newTestFlusher(t)
 	f.books = stuck{}
 	add := func() uint64 {
-		position, err := f.journal.Append(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, Body: []byte("x")})
+		position, err := f.log.Append(t.Context(), &journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, Body: []byte("x")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return position
 	}
 	began := gauge(t, reg, "wattledger_flush_last_success_timestamp_seconds")
-	f.cache.Apply(&counter.Request{Position: add(), ArrivalMs: 1_795_476_240_000})
+	f.memory.cache.Apply(&counter.Request{Position: add(), ArrivalMs: 1_795_476_240_000})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)
@@ -82,7 +79,7 @@ func TestBehindWhileStuck(t *testing.T) {
 	}
 	f.books = nil // asked for nothing: the position is that of the books
 	f.pending = nil
-	f.flushed.Store(f.cache.Position())
+	f.flushed.Store(f.memory.cache.Position())
 	if err := f.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -112,12 +109,12 @@ func TestStopDuringFlush(t *testing.T) {
 	f, books, _ := newTestFlusher(t)
 	ctx, stop := context.WithCancel(t.Context())
 	f.books = &interrupted{Appender: books, giveUp: stop, at: 1}
-	f.every, f.snapshotEvery = time.Millisecond, time.Millisecond
+	f.cfg.FlushInterval, f.cfg.SnapshotInterval = time.Millisecond, time.Millisecond
 	key := power.HolderKey{Cluster: "c1", Node: "n1", Kind: power.Node}
-	f.stage.Holder(0, 0, key, power.Attributes{}, "other")
-	f.stage.Append(0, 1, flushStartMs, []power.Reading{{Energy: 5e6, StartMs: flushStartMs, EndMs: flushStartMs + 30_000}})
-	f.cache.Apply(&counter.Request{Position: 1, ArrivalMs: flushStartMs})
-	if err := f.Run(ctx); err != nil {
+	f.memory.stage.Holder(0, 0, key, power.Attributes{}, "other")
+	f.memory.stage.Append(0, 1, flushStartMs, []power.Reading{{Energy: 5e6, StartMs: flushStartMs, EndMs: flushStartMs + 30_000}})
+	f.memory.cache.Apply(&counter.Request{Position: 1, ArrivalMs: flushStartMs})
+	if err := f.run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if used := usedBy(t, books, "n1"); used != 5e6 {
@@ -136,15 +133,15 @@ func TestStopBetweenPieces(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	f.books = &interrupted{Appender: books, giveUp: stop, at: 2}
 	for shard, node := range []string{"n1", "n2"} {
-		f.stage.Holder(shard, 0, power.HolderKey{Cluster: "c1", Node: node, Kind: power.Node}, power.Attributes{}, "other")
+		f.memory.stage.Holder(shard, 0, power.HolderKey{Cluster: "c1", Node: node, Kind: power.Node}, power.Attributes{}, "other")
 		readings := []power.Reading{{Energy: 5e6, StartMs: flushStartMs, EndMs: flushStartMs + 30_000}}
 		for i := range uint32(pieceCharges) {
-			f.stage.Holder(shard, 1+i, power.HolderKey{Cluster: "c1", Node: node, Kind: power.Container, ID: fmt.Sprint(node, i)}, power.Attributes{}, "other")
+			f.memory.stage.Holder(shard, 1+i, power.HolderKey{Cluster: "c1", Node: node, Kind: power.Container, ID: fmt.Sprint(node, i)}, power.Attributes{}, "other")
 			readings = append(readings, power.Reading{Holder: 1 + i, Energy: 100, StartMs: flushStartMs, EndMs: flushStartMs + 30_000})
 		}
-		f.stage.Append(shard, 1, flushStartMs, readings)
+		f.memory.stage.Append(shard, 1, flushStartMs, readings)
 	}
-	f.cache.Apply(&counter.Request{Position: 1, ArrivalMs: flushStartMs})
+	f.memory.cache.Apply(&counter.Request{Position: 1, ArrivalMs: flushStartMs})
 	for _, want := range []struct {
 		fails    bool
 		n2       power.Microjoules
@@ -159,7 +156,7 @@ func TestStopBetweenPieces(t *testing.T) {
 		if err := f.snapshot(); err != nil {
 			t.Fatal(err)
 		}
-		kept, err := journal.Snapshots(f.dir)
+		kept, err := journal.Snapshots(f.cfg.snapshotsDir())
 		at, failed := books.Position(t.Context())
 		if err := errors.Join(err, failed); err != nil {
 			t.Fatal(err)
@@ -194,32 +191,22 @@ func usedBy(t *testing.T, books *local.Store, node string) (used power.Microjoul
 // newTestFlusher returns a flusher and the books it writes to.
 func newTestFlusher(t *testing.T) (f *flusher, books *local.Store, reg *prometheus.Registry) {
 	t.Helper()
-	cfg, logger, dir := configs.Default(), slog.New(slog.DiscardHandler), t.TempDir()
+	cfg, logger := testConfig(t, t.TempDir()), slog.New(slog.DiscardHandler)
 	reg = prometheus.NewRegistry()
-	books, err := local.Open(filepath.Join(dir, "books.db"), cfg.Store, logger, reg)
+	books, err := local.Open(cfg.booksFile(), cfg.Store, logger, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { books.Close() })
-	log, err := journal.Open(filepath.Join(dir, "journal"), cfg.Journal, logger, reg)
+	log, err := journal.Open(cfg.journalDir(), cfg.Journal, logger, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { log.Close() })
-	_, rules, err := cfg.Tables()
+	l, err := newLedger(cfg, log, books, logger, reg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	directory := transform.NewDirectory(cfg.Transform, rules)
-	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), directory, tariff)
-	f = &flusher{
-		dir: filepath.Join(dir, "snapshots"), cache: counter.New(cfg.Accounting, stage), stage: stage, directory: directory,
-		books: books, journal: log, logger: logger,
-	}
-	f.register(reg)
-	return f, books, reg
+	t.Cleanup(l.decoder.Close)
+	return l.flush, books, reg
 }

@@ -1,9 +1,8 @@
-package main
+package backfill
 
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store/local"
@@ -91,9 +90,9 @@ func (x *examination) take(ctx context.Context, w *shadowWindow) error {
 	default:
 		n.differs++
 		n.lastDiffersMs = start
-		add(&n.found, w.node)
+		addNode(&n.found, w.node)
 		if b.Node != nil {
-			add(&n.booked, *b.Node)
+			addNode(&n.booked, *b.Node)
 		}
 		if n.lacks == "" && knowsMore(b, w) {
 			n.lacks = "the books have samples of " + clock(start) + ", and this Prometheus has none"
@@ -127,7 +126,7 @@ func (x *examination) begin(k nodeKey) *stretch {
 	return n
 }
 
-func add(sum *[2]power.Energy, n power.NodeWindow) {
+func addNode(sum *[2]power.Energy, n power.NodeWindow) {
 	sum[0].Add(n.Used)
 	sum[1].Add(n.Containers)
 	sum[1].Add(n.VMs)
@@ -230,7 +229,6 @@ type bookedHour struct {
 }
 
 func (h *bookedHours) at(ctx context.Context, k nodeKey, startMs int64) (local.BookedWindow, error) {
-	const hourMs = int64(time.Hour / time.Millisecond)
 	hour := startMs - startMs%hourMs
 	have, ok := h.of[k]
 	if !ok || have.startMs != hour {
@@ -243,5 +241,3 @@ func (h *bookedHours) at(ctx context.Context, k nodeKey, startMs int64) (local.B
 	}
 	return have.windows[startMs], nil
 }
-
-func clock(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }

@@ -1,29 +1,22 @@
-package main
+package backfill
 
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/wattledger/wattledger/backfill"
-	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/receiver"
-	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/transform"
 )
 
-// A shadow is a second line beside the first: the same stages with an empty
-// memory, fed with what a Prometheus has stored. Its windows are what the books
-// would hold had every sample come in time. They go to whoever asks, not to the
-// books.
+// A shadow is fed with what a Prometheus has stored. Its windows are what the
+// books would hold had every sample come in time.
 type shadow struct {
-	source    *backfill.Source
-	stage     *transform.Stage
+	line      *ledger.Shadow
 	windowMs  int64
 	horizonMs int64 // how far behind its newest sample a node's windows may move
 	open      map[nodeKey]map[int64]*shadowWindow
@@ -42,7 +35,6 @@ func (w *shadowWindow) key() nodeKey { return nodeKey{w.node.Cluster, w.node.Nod
 
 // past is a journal of what has been: it can only be read.
 type past struct {
-	journal.Journal
 	read func(fn func(position uint64, r *journal.Record) error) error
 }
 
@@ -69,18 +61,18 @@ func (c *chunker) next(samples int) {
 // run feeds an empty line with the samples from fromMs on, until endMs or until
 // more says that it has had enough. take gets each node's windows in the order
 // of time, once they cannot move any more; after is called with how far it is.
-func runShadow(ctx context.Context, cfg *configs.Config, l *stages, source *backfill.Source, logger *slog.Logger,
-	fromMs, endMs int64, more func(fedMs int64) bool, take func(*shadowWindow) error, after func(s *shadow, fedMs int64) error) error {
-	stage := transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), transform.NewDirectory(cfg.Transform, l.rules), l.tariff)
-	s := &shadow{
-		source: source, stage: stage, windowMs: cfg.Transform.Window.Milliseconds(),
-		horizonMs: horizonMs(cfg), open: map[nodeKey]map[int64]*shadowWindow{},
-	}
-	feed := &past{}
-	ingest, err := receiver.New(cfg.Receiver, counter.New(cfg.Accounting, stage), l.table, feed, logger, nil)
+func runShadow(ctx context.Context, l *ledger.Ledger, source *Source, fromMs, endMs int64,
+	more func(fedMs int64) bool, take func(*shadowWindow) error, after func(s *shadow, fedMs int64) error) error {
+	line, err := l.Shadow()
 	if err != nil {
 		return err
 	}
+	defer line.Close()
+	s := &shadow{
+		line: line, windowMs: l.Config().Transform.Window.Milliseconds(),
+		horizonMs: l.Config().HorizonMs(), open: map[nodeKey]map[int64]*shadowWindow{},
+	}
+	feed := &past{}
 	position, chunk, at := uint64(0), firstChunk, fromMs
 	for at < endMs && more(at) {
 		to := min(at+time.Duration(chunk).Milliseconds(), endMs)
@@ -94,7 +86,7 @@ func runShadow(ctx context.Context, cfg *configs.Config, l *stages, source *back
 			return failed
 		}
 		// It returns when all of the chunk has been booked.
-		if _, err := ingest.Replay(ctx, position+1); err != nil {
+		if _, err := line.Replay(ctx, feed, position+1); err != nil {
 			return cmp.Or(failed, err)
 		}
 		s.samples += n
@@ -110,19 +102,14 @@ func runShadow(ctx context.Context, cfg *configs.Config, l *stages, source *back
 	return s.collect(at, true, take)
 }
 
-// horizonMs is how long after its end a window may still move.
-func horizonMs(cfg *configs.Config) int64 {
-	return (cfg.Accounting.ReorderWindow + cfg.Transform.Window).Milliseconds()
-}
-
 // eachRecord reads a stretch of time and gives it to f in the requests and at
 // the times of arrival in which it would have come.
-func eachRecord(ctx context.Context, source *backfill.Source, fromMs, toMs int64, f func(*journal.Record) error) (samples int, err error) {
+func eachRecord(ctx context.Context, source *Source, fromMs, toMs int64, f func(*journal.Record) error) (samples int, err error) {
 	list, err := source.Series(ctx, fromMs, toMs)
 	if err != nil {
 		return 0, err
 	}
-	err = backfill.Bodies(list, func(b backfill.Body) error {
+	err = Bodies(list, func(b Body) error {
 		samples += b.Samples
 		return f(&journal.Record{Protocol: journal.V1, Encoding: journal.Snappy, ArrivalMs: b.NewestMs, Sender: "backfill", Body: b.Content})
 	})
@@ -132,7 +119,7 @@ func eachRecord(ctx context.Context, source *backfill.Source, fromMs, toMs int64
 // collect hands over the windows that cannot move any more. At the end these
 // are also those of nodes that fell silent.
 func (s *shadow) collect(fedMs int64, end bool, take func(*shadowWindow) error) error {
-	b := s.stage.CollectAll()
+	b := s.line.Collect()
 	window := func(cluster, node string, startMs int64) *shadowWindow {
 		k := nodeKey{cluster, node}
 		if s.open[k] == nil {
@@ -151,7 +138,7 @@ func (s *shadow) collect(fedMs int64, end bool, take func(*shadowWindow) error) 
 	for _, n := range b.Nodes {
 		window(n.Cluster, n.Node, n.StartMs).node = n
 	}
-	states := s.stage.Nodes()
+	states := s.line.Nodes()
 	slices.SortFunc(states, func(a, b transform.NodeState) int {
 		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Node, b.Node))
 	})

@@ -1,26 +1,23 @@
-package main
+package ledger
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-
-	"github.com/wattledger/wattledger/httpapi"
 )
 
 // findingsLogged bounds the log lines of one inspection.
 const findingsLogged = 20
 
-// An inspector verifies the storage path of a running server, at once and then
+// An Inspector verifies the folder of a running server, at once and then
 // again and again. A start reads only what it needs, and a disk forgets in
 // silence: without this, damage to an old hour would show when somebody asks
 // for it.
-type inspector struct {
+type Inspector struct {
 	path     string
 	every    time.Duration // 0: never
 	logger   *slog.Logger
@@ -32,9 +29,10 @@ type inspector struct {
 	last    prometheus.Gauge
 }
 
-func newInspector(path string, every time.Duration, logger *slog.Logger, reg prometheus.Registerer) *inspector {
+// NewInspector returns one that has not begun.
+func NewInspector(path string, every time.Duration, logger *slog.Logger, reg prometheus.Registerer) *Inspector {
 	f := promauto.With(reg)
-	i := &inspector{
+	i := &Inspector{
 		path: path, every: every, logger: logger,
 		repairs: f.NewGauge(prometheus.GaugeOpts{
 			Name: "wattledger_storage_repairs", Help: "Repairs whose damaged-… folders are still in the storage path; what they lost is in them and in the log."}),
@@ -49,8 +47,8 @@ func newInspector(path string, every time.Duration, logger *slog.Logger, reg pro
 	return i
 }
 
-// run inspects until ctx ends.
-func (i *inspector) run(ctx context.Context) error {
+// Run inspects until ctx ends.
+func (i *Inspector) Run(ctx context.Context) error {
 	if i.every == 0 {
 		return nil
 	}
@@ -66,16 +64,16 @@ func (i *inspector) run(ctx context.Context) error {
 	}
 }
 
-func (i *inspector) inspect(ctx context.Context) {
+func (i *Inspector) inspect(ctx context.Context) {
 	began := time.Now()
-	v, err := verifyStorage(ctx, i.path, true)
+	v, err := Verify(ctx, i.path, true)
 	if err != nil {
 		if ctx.Err() == nil {
 			i.logger.Error("storage could not be inspected", "err", err)
 		}
 		return
 	}
-	findings := v.findings(i.path)
+	findings := v.Findings(i.path)
 	for _, f := range findings[:min(len(findings), findingsLogged)] {
 		i.logger.Error("storage is damaged; stop, and run wattledger repair", "finding", f)
 	}
@@ -85,11 +83,5 @@ func (i *inspector) inspect(ctx context.Context) {
 	i.last.SetToCurrentTime()
 }
 
-// checks says in /-/ready that there is damage. It is no reason to take no samples.
-func (i *inspector) checks() []httpapi.Check {
-	n := i.findings.Load()
-	if n == 0 {
-		return nil
-	}
-	return []httpapi.Check{{Name: "storage", OK: true, Detail: fmt.Sprintf("%d damaged places; wattledger verify names them, wattledger repair keeps what is good", n)}}
-}
+// Findings is how many damaged places the last inspection found.
+func (i *Inspector) Findings() int { return int(i.findings.Load()) }

@@ -1,4 +1,4 @@
-package main
+package ledger
 
 import (
 	"fmt"
@@ -10,20 +10,20 @@ import (
 	"syscall"
 )
 
-// A storageLock keeps other processes from the storage path, and tells them
-// where to ask the one that holds it.
-type storageLock struct{ file *os.File }
+// A FolderLock keeps other processes from a ledger's folder, and tells them where
+// to ask the one that holds it.
+type FolderLock struct{ file *os.File }
 
-// An inUseError says that another process holds the lock, and where it listens;
+// An InUseError says that another process holds the lock, and where it listens;
 // empty if it does not say.
-type inUseError struct{ path, address string }
+type InUseError struct{ Path, Address string }
 
-func (e *inUseError) Error() string {
-	return fmt.Sprintf("storage.path %s: in use by another process", e.path)
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("storage.path %s: in use by another process", e.Path)
 }
 
-// lockStorage makes sure that no other process uses the storage path.
-func lockStorage(path string) (*storageLock, error) {
+// Lock makes sure that no other process uses the storage path.
+func Lock(path string) (*FolderLock, error) {
 	if err := os.MkdirAll(path, 0o750); err != nil {
 		return nil, fmt.Errorf("storage.path %s: %w", path, err)
 	}
@@ -34,18 +34,18 @@ func lockStorage(path string) (*storageLock, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		said, _ := io.ReadAll(io.LimitReader(f, 256)) // what cannot be read says nothing
 		f.Close()
-		return nil, &inUseError{path, strings.TrimSpace(string(said))}
+		return nil, &InUseError{path, strings.TrimSpace(string(said))}
 	}
 	// What the last holder said is true no more.
 	if err := f.Truncate(0); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
 	}
-	return &storageLock{f}, nil
+	return &FolderLock{f}, nil
 }
 
-// tell notes in the lock where its holder listens.
-func (l *storageLock) tell(at net.Addr) error {
+// Tell notes in the lock where its holder listens.
+func (l *FolderLock) Tell(at net.Addr) error {
 	host, port, err := net.SplitHostPort(at.String())
 	if err != nil {
 		return err
@@ -57,4 +57,5 @@ func (l *storageLock) tell(at net.Addr) error {
 	return err
 }
 
-func (l *storageLock) release() { l.file.Close() }
+// Release lets others in.
+func (l *FolderLock) Release() { l.file.Close() }

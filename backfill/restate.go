@@ -1,33 +1,33 @@
-package main
+package backfill
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/wattledger/wattledger/backfill"
-	"github.com/wattledger/wattledger/configs"
-	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/internal/durable"
+	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 )
 
+const hourMs = int64(time.Hour / time.Millisecond)
+
 // A restater puts what a Prometheus has stored of a stretch of time in the place
 // of what the books hold of it.
 type restater struct {
-	cfg    *configs.Config
-	l      *stages
-	source *backfill.Source
-	logger *slog.Logger
-	tell   func(httpapi.Event)
+	cfg    *ledger.Config
+	l      *ledger.Ledger
+	source *Source
+	tell   func(Event)
 
 	samples   int
 	described map[*power.Holder]*power.Holder
@@ -66,12 +66,12 @@ type planned struct {
 // restate works on [fromMs, toMs). openMs says from when on a node's windows
 // are open in memory: those the line itself will write again.
 func (b *restater) restate(ctx context.Context, fromMs, toMs int64, dry bool, openMs func(nodeKey) int64) (*plan, error) {
-	p, err := unfinished(b.cfg.Storage.Path, fromMs, toMs)
+	p, err := unfinished(b.cfg.Path, fromMs, toMs)
 	switch {
 	case err != nil:
 		return nil, err
 	case p != nil:
-		b.tell(httpapi.Event{Text: "going on where the last run stopped, at " + clock(p.DoneMs)})
+		b.tell(Event{Text: "going on where the last run stopped, at " + clock(p.DoneMs)})
 	default:
 		if p, err = b.examine(ctx, fromMs, toMs, openMs); err != nil || dry {
 			return p, err
@@ -98,16 +98,16 @@ func backfillLine(fromMs, toMs int64) string {
 // examine finds where rows have to be replaced. It writes nothing.
 func (b *restater) examine(ctx context.Context, fromMs, toMs int64, openMs func(nodeKey) int64) (*plan, error) {
 	endMs := min(toMs+maxBehind.Milliseconds(), time.Now().UnixMilli())
-	enough := toMs + horizonMs(b.cfg) + 3*b.cfg.Transform.Window.Milliseconds()
+	enough := toMs + b.cfg.HorizonMs() + 3*b.cfg.Transform.Window.Milliseconds()
 	var x *examination
 	for i, lead := range leads {
-		x = newExamination(b.l.books, b.cfg.Transform.Window.Milliseconds(), fromMs, toMs)
+		x = newExamination(b.l.Books, b.cfg.Transform.Window.Milliseconds(), fromMs, toMs)
 		begin := fromMs - lead.Milliseconds()
 		last := i == len(leads)-1
 		tooShort := false
-		err := runShadow(ctx, b.cfg, b.l, b.source, b.logger, begin, endMs,
+		err := runShadow(ctx, b.l, b.source, begin, endMs,
 			func(fedMs int64) bool {
-				tooShort = fedMs >= min(fromMs+2*horizonMs(b.cfg), toMs) && x.loose() && !last
+				tooShort = fedMs >= min(fromMs+2*b.cfg.HorizonMs(), toMs) && x.loose() && !last
 				return !tooShort && (fedMs < enough || x.waiting())
 			},
 			func(w *shadowWindow) error { return x.take(ctx, w) },
@@ -144,7 +144,7 @@ func (b *restater) examine(ctx context.Context, fromMs, toMs int64, openMs func(
 
 // replace does what a plan says.
 func (b *restater) replace(ctx context.Context, p *plan) error {
-	p.edges, p.hours = map[nodeKey]*planned{}, bookedHours{books: b.l.books, of: map[nodeKey]bookedHour{}}
+	p.edges, p.hours = map[nodeKey]*planned{}, bookedHours{books: b.l.Books, of: map[nodeKey]bookedHour{}}
 	last := p.DoneMs
 	for i := range p.Nodes {
 		if n := &p.Nodes[i]; n.Skipped == "" {
@@ -155,12 +155,12 @@ func (b *restater) replace(ctx context.Context, p *plan) error {
 	if len(p.edges) == 0 {
 		return nil
 	}
-	if err := p.save(b.cfg.Storage.Path); err != nil {
+	if err := p.save(b.cfg.Path); err != nil {
 		return err
 	}
 	begin := p.DoneMs - leads[0].Milliseconds()
-	end := last + horizonMs(b.cfg) + 3*b.cfg.Transform.Window.Milliseconds()
-	err := runShadow(ctx, b.cfg, b.l, b.source, b.logger, begin, end,
+	end := last + b.cfg.HorizonMs() + 3*b.cfg.Transform.Window.Milliseconds()
+	err := runShadow(ctx, b.l, b.source, begin, end,
 		func(int64) bool { return true },
 		func(w *shadowWindow) error { return b.replaceWindow(ctx, p, w) },
 		func(s *shadow, fedMs int64) error {
@@ -171,7 +171,7 @@ func (b *restater) replace(ctx context.Context, p *plan) error {
 			s.samples = 0
 			b.progress(fedMs, 0.5+0.5*float64(fedMs-begin)/float64(end-begin))
 			p.DoneMs = max(p.DoneMs, s.heldMs(fedMs, func(k nodeKey) bool { return p.edges[k] != nil }))
-			return p.save(b.cfg.Storage.Path)
+			return p.save(b.cfg.Path)
 		})
 	if err == nil {
 		err = b.write(ctx, p)
@@ -179,11 +179,11 @@ func (b *restater) replace(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	return os.Remove(planFile(b.cfg.Storage.Path))
+	return os.Remove(planFile(b.cfg.Path))
 }
 
 func (b *restater) progress(atMs int64, share float64) {
-	b.tell(httpapi.Event{Progress: &httpapi.Progress{At: time.UnixMilli(atMs).UTC(), Share: min(max(share, 0), 1), Samples: b.samples}})
+	b.tell(Event{Progress: &Progress{At: time.UnixMilli(atMs).UTC(), Share: min(max(share, 0), 1), Samples: b.samples}})
 }
 
 // replaceWindow puts a window into the batch, at the revision that follows what
@@ -243,7 +243,7 @@ func (b *restater) describe(h *power.Holder) *power.Holder {
 	if known := b.described[h]; known != nil {
 		return known
 	}
-	known := b.l.books.Holder(h.HolderKey)
+	known := b.l.Books.Holder(h.HolderKey)
 	if known == nil || (known.Inferred || known.Pod == "") && !h.Inferred && h.Pod != "" {
 		known = h
 	}
@@ -263,7 +263,7 @@ const rowsPerAppend = 20_000
 func (b *restater) write(ctx context.Context, p *plan) error {
 	charges, nodes := p.batch.Charges, p.batch.Nodes
 	p.batch = store.Batch{}
-	byHour := func(ms int64) int64 { return ms - ms%3_600_000 }
+	byHour := func(ms int64) int64 { return ms - ms%hourMs }
 	slices.SortStableFunc(charges, func(x, y power.Charge) int { return int(byHour(x.StartMs)/1000 - byHour(y.StartMs)/1000) })
 	slices.SortStableFunc(nodes, func(x, y power.NodeWindow) int { return int(byHour(x.StartMs)/1000 - byHour(y.StartMs)/1000) })
 	for len(charges) > 0 || len(nodes) > 0 {
@@ -276,7 +276,7 @@ func (b *restater) write(ctx context.Context, p *plan) error {
 		if len(charges) == 0 {
 			part.Nodes, nodes = nodes, nil
 		}
-		if err := b.l.books.Append(ctx, part); err != nil {
+		if err := b.l.Books.Append(ctx, part); err != nil {
 			return err
 		}
 	}
@@ -307,27 +307,17 @@ func (p *plan) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	file := planFile(dir)
-	if err := writeSynced(file+".new", text); err != nil {
+	return durable.WriteFile(planFile(dir), func(w io.Writer) error {
+		_, err := w.Write(text)
 		return err
-	}
-	return os.Rename(file+".new", file)
-}
-
-func writeSynced(name string, text []byte) error {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	})
 }
 
 // result is what a plan came to.
-func (p *plan) result(dry bool, samples int) *httpapi.Backfilled {
-	out := &httpapi.Backfilled{DryRun: dry, Samples: samples, Nodes: []httpapi.BackfillNode{}}
+func (p *plan) result(dry bool, samples int) *Result {
+	out := &Result{DryRun: dry, Samples: samples}
 	for _, n := range p.Nodes {
-		out.Nodes = append(out.Nodes, httpapi.BackfillNode{
+		out.Nodes = append(out.Nodes, Node{
 			Cluster: n.Cluster, Node: n.Node, From: time.UnixMilli(n.FromMs).UTC(), To: time.UnixMilli(n.ToMs).UTC(),
 			Windows: n.Windows, GainedKWh: n.Gained.KWh(), Skipped: n.Skipped,
 		})
