@@ -1,6 +1,8 @@
 package counter
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +30,13 @@ func TestCases(t *testing.T) {
 				}
 				b.send(request)
 			}
+			found := map[string]bool{}
+			for _, f := range b.cache.Findings() {
+				found[f.Kind.String()] = len(f.Sources) > 0 && f.Count > 0 && f.LastMs >= f.SinceMs
+			}
+			if want := findings[c.File]; !slices.Equal(slices.Sorted(maps.Keys(found)), want) || slices.Contains(slices.Collect(maps.Values(found)), false) {
+				t.Errorf("found %v, want %v", found, want)
+			}
 			for _, e := range c.Expect {
 				if got, known := b.joules(e); known && (got < e.Least || got > e.Most) {
 					t.Errorf("%s: booked %.3f J, want %.3f to %.3f J", e, got, e.Least, e.Most)
@@ -35,6 +44,22 @@ func TestCases(t *testing.T) {
 			}
 		})
 	}
+}
+
+// findings are what is to be told of each case's setup, sorted.
+var findings = map[string][]string{
+	"01-two-exporters-2-scrapes":  {"two_exporters"},
+	"01-two-exporters-20-scrapes": {"two_exporters"},
+	"03-pair-by-replica-2s":       {"unnamed_pair"},
+	"03-pair-without-a-label-2s":  {"unlabelled_pair"},
+	"04-pair-by-replica-200ms":    {"unnamed_pair"},
+	"05-legacy-beside-new":        {"two_generations"},
+	"07-gpu-fall-hidden":          {"hidden_process_end"},
+	"09-clock-back-26s":           {"unlabelled_pair"},
+	"09-clock-back-6min":          {"clock_set_back"},
+	"10-two-sockets-jump-up":      {"register_jump"},
+	"12-containers-come-late":     {"late_containers"},
+	"22-two-sockets-jump-down":    {"register_jump"},
 }
 
 // joules returns what an expectation is about, where readings alone tell it.

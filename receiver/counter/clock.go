@@ -60,6 +60,9 @@ func (s *shard) runsBack(a *account, m *meter, f field, tMs, v int64) (raw field
 // clock of who sends them was set back.
 func (s *shard) setBack(ni uint32, tMs int64) {
 	n := &s.nodes[ni]
+	if k := len(n.firsts); k > 0 {
+		s.notice(ni, ClockSetBack, n.firsts[k-1].origin, n.firsts[k-1].origin)
+	}
 	gap := int64(15_000)
 	if k := len(n.times); k > 1 {
 		gap = min(max(n.times[k-1]-n.times[k-2], 1000), minuteMs)

@@ -172,6 +172,7 @@ func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 	case k < len(points)-1 || after[k].how == older:
 		o.Late++
 	case after[k].how == muted:
+		s.noticeRival(a, x)
 		o.Duplicate++
 	default:
 		o.Booked++

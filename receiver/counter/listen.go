@@ -40,6 +40,9 @@ func (s *shard) listens(i uint32, a *account, x point, m *Sample, o *Outcome) bo
 	case same && x.t < a.lastT && a.side != 0 && s.histories[a.side-1].silentAt(x.t, s.haFailoverMs):
 		return true
 	default:
+		if x, y := n.origins[a.origin], n.origins[x.origin]; x.replica == y.replica {
+			s.notice(a.node, UnnamedPair, a.origin, m.Ref.origin())
+		}
 		o.Duplicate++
 	}
 	return false

@@ -189,6 +189,9 @@ func (s *shard) testify(m *meter, inserted bool) {
 	}
 	s.revise(m.node, func() {
 		n := &s.nodes[m.node]
+		if len(olderTimes) > len(n.olderTimes) {
+			s.notice(m.node, UnlabelledPair, m.origin, m.origin)
+		}
 		n.restarts, n.olderTimes = restarts, olderTimes
 		n.restartT, n.olderT = never, never
 		for _, r := range restarts {

@@ -335,6 +335,9 @@ func (s *shard) used(m *meter, k int) (b booked, integrated bool) {
 			b.e = diff
 		} else {
 			b.e, integrated = watts, true
+			if raw > 4*watts+1e9 { // after a reboot it begins at 0
+				s.notice(m.node, RegisterJump, p.origin, p.origin)
+			}
 		}
 	case diff < 0 && partsKnown:
 		b.e = parts.e // the register wrapped; the parts are wrap-safe
@@ -472,6 +475,7 @@ func (s *shard) share(m *meter, k int) (b booked, integrated bool) {
 		e, integrated = s.byWatts(m, k, t), true
 	} else if watts := s.trapezoid(m, k, t); e < watts/4*3 {
 		e, integrated = watts, true // a process ended, and others used more than it had
+		s.notice(m.node, HiddenProcessEnd, p.origin, p.origin)
 	}
 	if !s.plausible(e, t, p.t) {
 		return booked{}, false

@@ -29,6 +29,7 @@ type node struct {
 	olderTimes []int64 // of recent scrapes that show what was older than what had come before, rising
 	olderT     int64   // the newest of them
 	turns      [power.NumComponents]turn
+	found      *[numFindings]found // nil for nothing
 }
 
 func (n *node) nodeName() nodeName { return nodeName{n.cluster, n.name} }

@@ -14,6 +14,14 @@ type origin struct {
 	replica  string // the value of a replica label
 }
 
+func (o origin) String() string {
+	text := o.exporter + o.path
+	if o.replica != "" {
+		text += " replica " + o.replica
+	}
+	return strings.TrimSpace(text)
+}
+
 // maxOrigins bounds how many origins of a node are told apart: names of
 // targets change with each of their pods.
 const maxOrigins = 1 << 10

@@ -40,6 +40,7 @@ func (s *shard) speaks(ni uint32, comp power.Component, legacy bool, tMs int64) 
 		u.legacy, u.since, u.t = legacy, u.t, tMs
 		return true, true
 	default:
+		s.notice(ni, TwoGenerations, 0, 0)
 		return false, false
 	}
 	return true, false

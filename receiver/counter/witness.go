@@ -78,7 +78,11 @@ func (s *shard) exceedsActive(a *account, v, tMs int64) bool {
 			active -= p.booked[power.Active].e
 		}
 	}
-	return known && v > active+active/20+20e6
+	if !known || v <= active+active/20+20e6 {
+		return false
+	}
+	s.notice(a.node, LateContainers, a.origin, a.origin)
+	return true
 }
 
 // revise does what changes what the node's own counters say of its exporters, and
