@@ -20,15 +20,7 @@ func TestCases(t *testing.T) {
 				if step.Kill {
 					continue
 				}
-				var request []sample
-				for _, x := range step.Samples {
-					var labels []power.Label
-					for _, l := range x.Labels {
-						labels = append(labels, power.Label(l))
-					}
-					request = append(request, sample{labels: labels, tMs: epoch*1000 + int64(x.Second*1000+0.5), value: x.Value})
-				}
-				b.send(request)
+				b.play(step)
 			}
 			found := map[string]bool{}
 			for _, f := range b.cache.Findings() {
@@ -44,6 +36,19 @@ func TestCases(t *testing.T) {
 			}
 		})
 	}
+}
+
+// play sends a request of a case.
+func (b *bench) play(step casetest.Step) {
+	var request []sample
+	for _, x := range step.Samples {
+		var labels []power.Label
+		for _, l := range x.Labels {
+			labels = append(labels, power.Label(l))
+		}
+		request = append(request, sample{labels: labels, tMs: epoch*1000 + int64(x.Second*1000+0.5), value: x.Value})
+	}
+	b.send(request)
 }
 
 // findings are what is to be told of each case's setup, sorted.
