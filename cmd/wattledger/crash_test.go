@@ -25,9 +25,6 @@ func TestCrash(t *testing.T) {
 	}
 	want := book(t, v1...)
 	seeds := uint64(2)
-	if underRace() {
-		seeds = 1 // each life starts a program of its own, and the detector makes that slow
-	}
 	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			dir := crash(t, bodies, rand.New(rand.NewPCG(seed, 26)))

@@ -260,9 +260,6 @@ func flipBits(t *testing.T, dir string, more map[string]int) {
 			return err
 		}
 		n := max(more[rel], 8)
-		if underRace() {
-			n = max(n/12, 1)
-		}
 		for range n {
 			bit := random.Int64N(8 * st.Size())
 			undo := flipBit(t, name, bit)
@@ -320,9 +317,6 @@ func meaningless(t testing.TB, dir, rel string, at int64) string {
 // does not start, or says in its log, its metrics and /-/ready what it found.
 func TestServeSpeaksOfDamage(t *testing.T) {
 	flips := 2
-	if underRace() {
-		flips = 1
-	}
 	random := rand.New(rand.NewPCG(3, 14))
 	refused, started := 0, 0
 	for _, ended := range []string{"killed", "stopped"} {

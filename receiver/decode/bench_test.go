@@ -21,7 +21,7 @@ import (
 // containers maps Kepler's container series the way the metric table does.
 type containers struct{}
 
-func (containers) Metrics() []string   { return nil }
+func (containers) Metrics() []string { return nil }
 func (containers) Knows([]byte) bool { return true }
 
 func (containers) Map(labels []power.Label) (m metric.Mapping, ok bool) {
