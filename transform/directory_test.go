@@ -169,7 +169,15 @@ func TestDirectoryOwners(t *testing.T) {
 	pod("6", "pi-exec-1", "Pod", "pi-driver")
 	f("6", "c:ns:sparkapplication:pi")
 	pod("7", "etcd-node-a", "Node", "node-a")
-	f("7", "c:ns:pod:etcd-node-a")
+	f("7", "c:ns:pod:etcd") // one workload on all nodes
+	pod("12", "web-3-x7k2p", "ReplicationController", "web-3")
+	f("12", "c:ns:deploymentconfig:web?")
+	d.Learn(fact(power.ReplicaSetOwnerFact, "namespace=ns", "replicationcontroller=web-3", "owner_kind=DeploymentConfig", "owner_name=web"), 0)
+	f("12", "c:ns:deploymentconfig:web")
+	pod("13", "nightly-etl-1700000000-main-123", "Workflow", "nightly-etl-1700000000")
+	f("13", "c:ns:cronworkflow:nightly-etl?")
+	pod("14", "release-abcde-main-123", "Workflow", "release-abcde")
+	f("14", "c:ns:workflow:release-abcde")
 	pod("8", "toolbox", "<none>", "<none>")
 	f("8", "c:ns:pod:toolbox")
 	pod("9", "loop", "Pod", "loop") // owns itself
@@ -181,7 +189,7 @@ func TestDirectoryOwners(t *testing.T) {
 	// A static pod: the kubelet's UID and the API server's differ.
 	d.Learn(fact(power.PodFact, "pod_id=kubelet-uid", "pod_name=kube-apiserver-node-a", "pod_namespace=kube-system"), 0)
 	d.Learn(fact(power.PodOwnerFact, "uid=mirror-uid", "pod=kube-apiserver-node-a", "namespace=kube-system", "owner_kind=Node", "owner_name=node-a"), 0)
-	f("kubelet-uid", "c:kube-system:pod:kube-apiserver-node-a")
+	f("kubelet-uid", "c:kube-system:pod:kube-apiserver")
 }
 
 func TestDirectoryInfersFromNames(t *testing.T) {
@@ -222,6 +230,10 @@ func TestDirectoryWithoutFacts(t *testing.T) {
 	f(power.System, "c:__system__:system:__system__", power.SystemType)
 	f(power.Idle, "c:__idle__:idle:__idle__", power.Unknown)
 	f(power.Unattributed, "c:__unattributed__:unattributed:__unattributed__", power.Unknown)
+	static := power.HolderKey{Cluster: "c", Node: "node-a", Kind: power.Container, ID: "s"}
+	if h := d.Describe(static, power.Attributes{Namespace: "kube-system", Pod: "etcd-node-a", Container: "etcd"}, 0); h.Workload.ID() != "c:kube-system:pod:etcd" || !h.Inferred {
+		t.Errorf("a static pod is described as %+v", h)
+	}
 	vm := d.Describe(power.HolderKey{Cluster: "c", Node: "n", Kind: power.VM, ID: "v1"}, power.Attributes{Container: "vm-db"}, 0)
 	if vm.Workload.ID() != "c::vm:vm-db" || vm.Type != power.Database {
 		t.Errorf("a VM is described as %+v", vm)

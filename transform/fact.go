@@ -52,7 +52,7 @@ func (d *Directory) take(f power.Fact, ms int64) []subject {
 	namespace := l.get("pod_namespace", "namespace")
 	switch f.Kind {
 	case power.ReplicaSetOwnerFact:
-		return d.learnOwner(subject{replicaSet, f.Cluster, namespace, l.get("replicaset")}, l, ms)
+		return d.learnOwner(subject{replicaSet, f.Cluster, namespace, l.get("replicaset", "replicationcontroller")}, l, ms)
 	case power.JobOwnerFact:
 		return d.learnOwner(subject{job, f.Cluster, namespace, l.get("job_name")}, l, ms)
 	}

@@ -90,7 +90,7 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 	}
 	if p.name != "" {
 		h.Workload.Namespace = p.namespace
-		h.Workload.Kind, h.Workload.Name, h.Inferred = v.workload(&p, &s)
+		h.Workload.Kind, h.Workload.Name, h.Inferred = v.workload(&p, h.Node, &s)
 		s.Namespace = p.namespace
 		s.describe(&p)
 	}
@@ -189,7 +189,7 @@ const maxOwners = 4
 
 // workload walks from a pod to what users deploy. The kinds passed on the way
 // are left in s. inferred says that the answer was read off a name.
-func (v *view) workload(p *pod, s *Subject) (kind, name string, inferred bool) {
+func (v *view) workload(p *pod, node string, s *Subject) (kind, name string, inferred bool) {
 	kind, name = p.ownerKind, p.ownerName
 	for range maxOwners {
 		if kind == "" || kind == nobody || kind == "node" {
@@ -207,6 +207,9 @@ func (v *view) workload(p *pod, s *Subject) (kind, name string, inferred bool) {
 				if m := replicaSetName.FindStringSubmatch(name); m != nil && kind == "replicaset" {
 					return "deployment", m[1], true
 				}
+				if m := ordinalSuffix.FindStringSubmatch(name); m != nil && kind == "replicationcontroller" {
+					return "deploymentconfig", m[1], true
+				}
 			}
 		case "job":
 			o := v.owner(job, p, name)
@@ -218,6 +221,10 @@ func (v *view) workload(p *pod, s *Subject) (kind, name string, inferred bool) {
 				if m := cronJobName.FindStringSubmatch(name); m != nil {
 					return "cronjob", m[1], true
 				}
+			}
+		case "workflow":
+			if m := cronWorkflowName.FindStringSubmatch(name); m != nil {
+				return "cronworkflow", m[1], true
 			}
 		case "pod":
 			if name != p.name {
@@ -237,11 +244,27 @@ func (v *view) workload(p *pod, s *Subject) (kind, name string, inferred bool) {
 	}
 	switch kind {
 	case "":
+		if name, ok := staticPod(p.name, node); ok {
+			return "pod", name, true
+		}
 		return inferWorkload(p.name)
-	case nobody, "node":
+	case "node":
+		name, _ = staticPod(p.name, p.ownerName)
+		return "pod", name, false
+	case nobody:
 		return "pod", p.name, false
 	}
 	return kind, name, false
+}
+
+// staticPod takes the node off the name of a pod that the kubelet starts on its own:
+// they are one workload on all nodes.
+func staticPod(name, node string) (workload string, static bool) {
+	workload, static = strings.CutSuffix(name, "-"+node)
+	if workload == "" || node == "" {
+		return name, false
+	}
+	return workload, static
 }
 
 func (v *view) owner(kind subjectKind, p *pod, name string) *owned {
@@ -260,7 +283,9 @@ var (
 	replicaSetName = regexp.MustCompile(`^(.+)-` + random + `{7,10}$`)
 	cronJobName    = regexp.MustCompile(`^(.+)-[23]\d{7}$`) // minutes since 1970, from 2008 to 2046
 	randomSuffix   = regexp.MustCompile(`^(.+)-` + random + `{5}$`)
-	ordinalSuffix  = regexp.MustCompile(`^(.+)-\d{1,5}$`)
+	// The second at which Argo starts a run.
+	cronWorkflowName = regexp.MustCompile(`^(.+)-1\d{9}$`)
+	ordinalSuffix    = regexp.MustCompile(`^(.+)-\d{1,5}$`)
 )
 
 // inferWorkload reads a workload off the name of a pod whose owner is not known.

@@ -75,6 +75,12 @@ func (s *shard) credit(a *account, h *history) {
 	head := h.track.head()
 	t, v := head.t, head.v
 	known := n.since(head.origin)
+	if start := head.start; start != 0 && start < t && t-start <= s.reorderMs && a.flags&flagNode == 0 && !s.wasBooked(a.holder) && s.plausible(v, start, t) {
+		// It says itself that it began at 0 a moment ago.
+		h.credited, h.creditT = true, start
+		s.book(a, start, t, v, v)
+		return
+	}
 	if a.flags&flagNode != 0 || t <= known || s.wasBooked(a.holder) || !s.plausible(v, known, t) || s.exceedsActive(a, v, t) {
 		return
 	}

@@ -80,12 +80,20 @@ type booked struct {
 	users users
 }
 
-// users are the holders, plus one, that share a device evenly, sorted. A device
-// is cut into at most seven instances.
-type users [7]uint32
+// users are who shares a device, sorted. A device is cut into at most seven instances.
+type users [7]user
 
-func (u *users) add(holder uint32) {
-	h := holder + 1
+// A user is a holder, plus one, and in the highest bits how many sevenths of the
+// device it has; 0 for an even share of what those without have together.
+type user uint32
+
+const userShift = 29
+
+func (u user) holder() uint32  { return uint32(u)&(1<<userShift-1) - 1 }
+func (u user) sevenths() int64 { return int64(u >> userShift) }
+
+func (u *users) add(holder uint32, sevenths uint8) {
+	h := user(holder+1) | user(sevenths)<<userShift
 	for i := range u {
 		if u[i] == h {
 			return
@@ -128,6 +136,10 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		return
 	}
 	f := fieldOf[a.role]
+	if v == 0 && mt.madeUp(f, m.TMs) {
+		o.Late++
+		return
+	}
 	k := len(mt.points)
 	for k > 0 && mt.points[k-1].t > m.TMs {
 		k--
@@ -140,7 +152,7 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		k = j
 		p := &mt.points[k]
 		if have, ok := p.get(f); ok {
-			if have == v && s.usedBy(mt, k, a) {
+			if have == v && s.usedBy(mt, k, i) {
 				o.Booked++ // another instance of the same device: it tells who shares it
 			} else if have == v {
 				o.Duplicate++
@@ -175,7 +187,7 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		t, before, ok := mt.before(k, fieldRaw)
 		impossible = ok && v-before > s.limitMicrojoules(t, m.TMs)
 	}
-	s.usedBy(mt, k, a)
+	s.usedBy(mt, k, i)
 	from := k
 	if f == fieldRaw && !mt.rawSeen {
 		mt.rawSeen = true
@@ -196,6 +208,23 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 	mt.trim(s.reorderMs, n)
 }
 
+// madeUp says whether a zero was never shown by a register: senders that know when a
+// counter began put one in front of its first sample. What belongs to the same
+// moment was not shown either.
+func (m *meter) madeUp(f field, tMs int64) bool {
+	if m.kind != nodeMeter || f == fieldWatts {
+		return false
+	}
+	if _, _, ok := m.before(len(m.points), f); ok {
+		return false
+	}
+	if f == fieldRaw {
+		m.late = fieldAt{tMs, 0, true}
+		return true
+	}
+	return m.late == fieldAt{tMs, 0, true}
+}
+
 // remark books what the points from one on should have, and all if what is
 // known of their order has changed.
 func (s *shard) remark(m *meter, from int) {
@@ -210,13 +239,14 @@ func (s *shard) remark(m *meter, from int) {
 
 // usedBy notes the account's holder as a user of the device at point k, and
 // says whether that was news.
-func (s *shard) usedBy(m *meter, k int, a *account) bool {
+func (s *shard) usedBy(m *meter, k int, i uint32) bool {
+	a := &s.accounts[i]
 	p := &m.points[k]
 	if m.kind == shareMeter || a.holder == m.holder {
 		return false
 	}
 	before := p.users
-	p.users.add(a.holder)
+	p.users.add(a.holder, s.sevenths[i])
 	if p.users == before {
 		return false
 	}
@@ -289,12 +319,28 @@ func (s *shard) emit(m *meter, measure power.Measure, fromMs, toMs, e int64, sha
 		return // Kepler itself tells what each container used
 	}
 	r.Counter = 0
-	n := int64(shared.len())
-	for i := range n {
-		r.Holder = shared[i] - 1
-		r.Energy = power.Microjoules(e / n)
-		if i == 0 {
-			r.Energy += power.Microjoules(e % n)
+	users := shared[:shared.len()]
+	even := int64(0)
+	for _, u := range users {
+		if u.sevenths() == 0 {
+			even++
+		}
+	}
+	whole, first := e, true
+	for _, u := range users {
+		if of := u.sevenths(); of != 0 { // the device's other slices stay the node's
+			e -= whole * of / 7
+		}
+	}
+	for _, u := range users {
+		r.Holder = u.holder()
+		switch of := u.sevenths(); {
+		case of != 0:
+			r.Energy = power.Microjoules(whole * of / 7)
+		case first:
+			r.Energy, first = power.Microjoules(e/even+e%even), false
+		default:
+			r.Energy = power.Microjoules(e / even)
 		}
 		s.out = append(s.out, r)
 	}

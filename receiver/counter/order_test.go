@@ -168,6 +168,40 @@ func TestOrderStartTimestamps(t *testing.T) {
 	b.booked("container/c1", power.Used, power.CPU, 330)
 }
 
+// A start timestamp a moment before the first sample, and a zero that a sender puts
+// in front of it, say the same: the counter began at 0.
+func TestOrderBeginningsToldTwoWays(t *testing.T) {
+	b := newBench(t)
+	b.send(started(b.samples(0, containerLine("c1", "package", 300)), -20))
+	b.send(started(b.samples(30, containerLine("c1", "package", 400)), -20))
+	b.at(-20, containerLine("c2", "package", 0))
+	b.at(0, containerLine("c2", "package", 300))
+	b.at(30, containerLine("c2", "package", 400))
+	b.booked("container/c1", power.Used, power.CPU, 400)
+	b.booked("container/c2", power.Used, power.CPU, 400)
+	// One that began long ago has shown most of it to somebody else.
+	b.send(started(b.samples(0, containerLine("c3", "package", 300)), -2000))
+	b.send(started(b.samples(30, containerLine("c3", "package", 400)), -2000))
+	b.booked("container/c3", power.Used, power.CPU, 100)
+}
+
+// Before a register there is no zero, whoever tells of one.
+func TestOrderZeroBeforeARegister(t *testing.T) {
+	for _, registerFirst := range []bool{true, false} {
+		b := newBench(t)
+		zero := []string{rawLine("package", 0), activeLine("package", 0), idleLine("package", 0)}
+		if !registerFirst {
+			zero = zero[:1]
+		}
+		b.at(-20, zero...)
+		b.at(0, rawLine("package", 1000), activeLine("package", 400), idleLine("package", 600))
+		b.at(15, rawLine("package", 1300), activeLine("package", 600), idleLine("package", 700))
+		b.booked("node/", power.Used, power.CPU, 300)
+		b.booked("node/", power.Active, power.CPU, 200)
+		b.booked("node/", power.NodeIdle, power.CPU, 100)
+	}
+}
+
 // The node's first sample may come after those of its containers.
 func TestOrderNodeKnownLate(t *testing.T) {
 	b := newBench(t)

@@ -32,6 +32,7 @@ type shard struct {
 	meters        []meter
 	freeMeters    []uint32
 	suspects      map[uint32]point
+	sevenths      map[uint32]uint8 // how many slices of a device the holder of an account has
 	waiting       map[uint32]point // of legacy counters while the other generation speaks: where they stood when it did last
 	quarantined   []Quarantined
 	zones         *numbering
@@ -75,6 +76,7 @@ func newShard(number int, cfg Config, zones *numbering, sink Sink) *shard {
 		nodeOf:        make(map[nodeName]uint32),
 		suspects:      make(map[uint32]point),
 		waiting:       make(map[uint32]point),
+		sevenths:      make(map[uint32]uint8),
 		maxPerMs:      int64(cfg.MaxNodeWatts * 1000),
 		reorderMs:     cfg.ReorderWindow.Milliseconds(),
 		haFailoverMs:  cfg.HAFailover.Milliseconds(),
@@ -132,6 +134,7 @@ func (s *shard) resolve(m *metric.Mapping) (i uint32, fresh bool) {
 	}
 	if ok {
 		s.accounts[i].scale = float32(m.MicrojoulesPerUnit)
+		s.slice(i, m)
 		return i, false
 	}
 	h := &s.holders[hi]
@@ -147,6 +150,7 @@ func (s *shard) resolve(m *metric.Mapping) (i uint32, fresh bool) {
 		scale: float32(m.MicrojoulesPerUnit), zone: zone, role: m.Role, measure: m.Measure, comp: m.Component,
 	}
 	h.accounts = i + 1
+	s.slice(i, m)
 	a := &s.accounts[i]
 	if h.kind == power.Node {
 		a.flags |= flagNode
@@ -172,6 +176,13 @@ func (s *shard) resolve(m *metric.Mapping) (i uint32, fresh bool) {
 		s.shadowNVIDIA(ni)
 	}
 	return i, true
+}
+
+// slice notes how much of a device the holder of an account has.
+func (s *shard) slice(i uint32, m *metric.Mapping) {
+	if m.Sevenths != 0 {
+		s.sevenths[i] = m.Sevenths
+	}
 }
 
 // knows says whether the account that a new series belongs to exists.
@@ -445,6 +456,8 @@ func (s *shard) forget(hi uint32) (accounts int) {
 			s.freeMeters = append(s.freeMeters, mi-1)
 		}
 		s.clear(i, a)
+		delete(s.waiting, i)
+		delete(s.sevenths, i)
 		*a = account{flags: flagDead}
 		s.freeAccounts = append(s.freeAccounts, i)
 		accounts++

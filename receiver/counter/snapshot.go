@@ -139,6 +139,7 @@ func (s *shard) walk(c *snapshot.Codec, version uint64) {
 	snapshot.Map(c, &s.suspects, func(i *uint32, p *point) { snapshot.Uint(c, i); p.walk(c, version) })
 	if version > oldestVersion {
 		snapshot.Map(c, &s.waiting, func(i *uint32, p *point) { snapshot.Uint(c, i); p.walk(c, version) })
+		snapshot.Map(c, &s.sevenths, func(i *uint32, n *uint8) { snapshot.Uint(c, i); snapshot.Uint(c, n) })
 	}
 	snapshot.Slice(c, &s.quarantined, func(q *Quarantined) { q.walk(c) })
 	free := func(list *[]uint32) { snapshot.Slice(c, list, func(i *uint32) { snapshot.Uint(c, i) }) }

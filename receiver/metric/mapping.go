@@ -43,6 +43,8 @@ type Mapping struct {
 	// booked, the others are only a check. Empty and 0 for everything but devices.
 	Source   string
 	Priority int
+	// Sevenths of the device are the Holder's; 0 for an even share.
+	Sevenths uint8
 	// MicrojoulesPerUnit converts the sample's value: 1e6 for joules and for
 	// watts (microjoules a second), 1e3 for millijoules.
 	MicrojoulesPerUnit float64

@@ -26,9 +26,12 @@ func set(words string) map[string]bool {
 // the same for all series of one target.
 func (t *Table) origin(generation string, labels []power.Label) (exporter, path string) {
 	var room [256]byte
+	federated := labelValue(labels, "exported_job") != ""
 	target, rest := append(room[:0], generation...), make([]byte, 0, 64)
 	for _, l := range labels {
 		switch {
+		case federated && l.Name == "exported_instance":
+			target = appendLabel(target, l)
 		case ownLabels[l.Name] || l.Name == t.config.ClusterLabel || t.isReplica(l.Name):
 		case targetLabels[l.Name]:
 			target = appendLabel(target, l)

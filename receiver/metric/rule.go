@@ -37,6 +37,7 @@ type Rule struct {
 	Priority       int              `yaml:"priority"`
 	Exporter       labelNames       `yaml:"exporter"`
 	Shared         labelNames       `yaml:"shared"`
+	Share          string           `yaml:"share"`
 }
 
 // attributeLabels names, for each attribute, the labels it is read from.
@@ -255,8 +256,8 @@ func (r *Rule) checkHolder() error {
 			return errors.New("measure idle_share belongs to containers and VMs")
 		}
 	}
-	if r.Holder.value != holderDevice && (r.Source != "" || r.Priority != 0 || len(r.Shared) > 0 || len(r.Exporter) > 0) {
-		return errors.New("columns source, priority, shared and exporter belong to holder device")
+	if r.Holder.value != holderDevice && (r.Source != "" || r.Priority != 0 || len(r.Shared) > 0 || r.Share != "" || len(r.Exporter) > 0) {
+		return errors.New("columns source, priority, shared, share and exporter belong to holder device")
 	}
 	return nil
 }

@@ -152,7 +152,10 @@ func decodeStrict(file []byte, doc any) (lines []int, err error) {
 // Knows says whether there are series of a metric that Map maps. Three of four
 // series that Kepler sends are of metrics that tell nothing new.
 func (t *Table) Knows(metric []byte) bool {
-	rows := t.rows[string(metric)]
+	rows, found := t.rows[string(metric)]
+	if !found {
+		rows = t.rows[t.usualName(string(metric))]
+	}
 	for i := range rows {
 		if rows[i].Role.value != roleIgnore {
 			return true
@@ -166,7 +169,11 @@ func (t *Table) Knows(metric []byte) bool {
 // answered. labels hold __name__, are sorted by name and have no empty values;
 // the strings may be kept.
 func (t *Table) Map(labels []power.Label) (Mapping, bool) {
-	rows := t.rows[labelValue(labels, "__name__")]
+	metric := labelValue(labels, "__name__")
+	rows, found := t.rows[metric]
+	if !found {
+		rows = t.rows[t.usualName(metric)]
+	}
 	for i := range rows {
 		if rows[i].holds(labels) {
 			return t.apply(&rows[i], labels)
@@ -186,7 +193,7 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 		}
 	}
 	m = Mapping{Role: r.Role.value, Generation: r.Generation, Replica: firstLabel(labels, t.config.ReplicaLabels)}
-	m.Holder.Cluster = labelValue(labels, t.config.ClusterLabel)
+	m.Holder.Cluster = t.cluster(labels)
 	if m.Unnamed = m.Holder.Cluster == ""; m.Unnamed {
 		m.Holder.Cluster = t.config.DefaultCluster
 	}
@@ -204,7 +211,7 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 	m.Terminated = r.StateLabel != "" && labelValue(labels, r.StateLabel) == "terminated"
 	m.Zone = firstLabel(labels, r.Zone)
 	m.Source, m.Priority = r.Source, r.Priority
-	if m.Holder.Node = firstLabel(labels, r.Node); m.Holder.Node == "" {
+	if m.Holder.Node = r.node(labels); m.Holder.Node == "" {
 		return Mapping{}, false
 	}
 	switch r.Holder.value {
@@ -213,10 +220,12 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 		if r.Holder.value == holderVM {
 			m.Holder.Kind = power.VM
 		}
-		if m.Holder.ID = firstLabel(labels, r.ID); m.Holder.ID == "" {
-			return Mapping{}, false
-		}
 		m.Attributes = r.attributes(labels)
+		if m.Holder.ID = firstLabel(labels, r.ID); m.Holder.ID == "" {
+			if m.Holder.ID = r.idByName(m.Attributes); m.Holder.ID == "" {
+				return Mapping{}, false
+			}
+		}
 		if m.Zone == "" && m.Role == RoleCounter && m.Measure == power.Used && r.Generation == KeplerLegacy {
 			m.Zone = t.zoneOf(component) // where the new generation would count it: one account, whoever tells
 		}
@@ -233,9 +242,88 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 			m.Attributes = a
 			m.Holder.Kind = power.Container
 			m.Holder.ID = a.Namespace + "/" + a.Pod + "/" + a.Container
+			m.Sevenths = r.sevenths(labels)
 		}
 	}
 	return m, true
+}
+
+// sevenths returns how many slices of a device a container has, 0 where it may have
+// all of it. A profile is called "3g.20gb", or "1c.3g.20gb" for a part of one.
+func (r *Rule) sevenths(labels []power.Label) uint8 {
+	if r.Share == "" {
+		return 0
+	}
+	for part := range strings.SplitSeq(labelValue(labels, r.Share), ".") {
+		if n, ok := strings.CutSuffix(part, "g"); ok && len(n) == 1 && n[0] >= '1' && n[0] <= '7' {
+			return n[0] - '0'
+		}
+	}
+	return 0
+}
+
+// usualClusterLabels name the cluster where the label that should is not set.
+var usualClusterLabels = []string{"k8s_cluster_name", "k8s_cluster", "cluster_name", "kubernetes_cluster", "kubernetes_cluster_name",
+	"kube_cluster", "kube_cluster_name", "clusterName", "clustername", "cluster_id", "k8s_cluster_id"}
+
+// cluster returns the name of the cluster, "" where no label names it.
+func (t *Table) cluster(labels []power.Label) string {
+	name := labelValue(labels, t.config.ClusterLabel)
+	if name == "" && t.config.ClusterLabel == DefaultConfig().ClusterLabel {
+		name = firstLabel(labels, usualClusterLabels)
+	}
+	return name
+}
+
+// node returns the name of the node. Of what was federated, instance and job are the
+// Prometheus that was asked, and exported_instance the target.
+func (r *Rule) node(labels []power.Label) string {
+	for _, name := range r.Node {
+		if name == "instance" && r.Generation != OtherSource && labelValue(labels, "exported_job") != "" {
+			name = "exported_instance"
+		}
+		if v := labelValue(labels, name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// idByName makes an id of what a container is called: Kepler 0.5 tells no other.
+func (r *Rule) idByName(a power.Attributes) string {
+	if r.Generation != KeplerLegacy || a.Namespace == "" || a.Pod == "" || a.Container == "" ||
+		a.Container == "system_processes" || a.Container == "kernel_processes" {
+		return ""
+	}
+	return a.Namespace + "/" + a.Pod + "/" + a.Container
+}
+
+// usualName returns the name of a metric of Kepler's that was changed on the way: with
+// a prefix, or with the suffixes of its unit and type, which it had already, put on
+// again or taken off. It is "" where the table has no metric of that name.
+func (t *Table) usualName(metric string) string {
+	at := strings.Index(metric, "kepler_")
+	if at < 0 {
+		return ""
+	}
+	name := metric[at:]
+	for {
+		shorter := name
+		for _, unit := range []string{"_total", "_joules", "_watts"} {
+			shorter = strings.Replace(shorter, unit+unit, unit, 1)
+		}
+		shorter = strings.Replace(shorter, "_joules_total_joules", "_joules", 1)
+		if shorter == name {
+			break
+		}
+		name = shorter
+	}
+	for _, candidate := range []string{name, name + "_total", strings.TrimSuffix(name, "_total")} {
+		if _, known := t.rows[candidate]; known && candidate != metric {
+			return candidate
+		}
+	}
+	return ""
 }
 
 // zoneOf returns the zone that is booked as a component, "" where none or several are.
@@ -288,7 +376,7 @@ func (r *Rule) attributes(labels []power.Label) power.Attributes {
 // exporter, for the rule that tells the two apart.
 func (r *Rule) deviceUser(labels []power.Label) (power.Attributes, bool) {
 	for _, shared := range r.Shared {
-		if labelValue(labels, shared) != "" {
+		if labelValue(labels, shared) != "" && r.sevenths(labels) == 0 {
 			return power.Attributes{}, false
 		}
 	}
