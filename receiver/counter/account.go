@@ -99,11 +99,11 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 	}
 	if v < a.lastV || x.start > a.startT {
 		if p := a.last(); s.anew(a, p, x) {
-			s.attest(a, p, x, true)
+			s.attest(a, []point{p, x}, []step{{}, {anew: true}})
 			s.insert(a, s.remember(i, a), x, m, o)
 			return
 		} else if v < p.v {
-			s.attest(a, p, x, false)
+			s.attest(a, []point{p, x}, []step{{}, {how: older}})
 			o.Late++ // the reading is older than its time says
 			return
 		}

@@ -14,7 +14,7 @@ type history struct {
 	creditT  int64 // Unix milliseconds
 	breakT   int64 // time of the newest start, reset or change of origin, Unix milliseconds
 	rivals   bool  // several exporters told points of it
-	older    bool  // the newest point is not the newest reading
+	older    bool  // some point is older than its time says
 	track    track
 }
 
@@ -186,9 +186,7 @@ func (s *shard) insert(a *account, h *history, x point, m *Sample, o *Outcome) {
 	if after[k].anew {
 		o.Resets++
 	}
-	if k > 0 && k == len(points)-1 && (after[k].anew || after[k].how == older) {
-		s.attest(a, points[k-1], x, after[k].anew)
-	}
+	s.attest(a, points, after)
 	s.trim(a, h)
 }
 
@@ -270,7 +268,7 @@ func (s *shard) settle(a *account, h *history, points []point, steps []step) {
 	if p.start != 0 {
 		a.startT = p.start
 	}
-	h.older = last != len(points)-1
+	h.older = slices.ContainsFunc(steps, func(st step) bool { return st.how == older })
 }
 
 // manyMuted is how many points of an exporter that does not speak are kept while
@@ -319,4 +317,5 @@ func (s *shard) trim(a *account, h *history) {
 	h.track.set(points)
 	n := &s.nodes[a.node]
 	h.rivals = slices.ContainsFunc(points, func(p point) bool { return !n.sameExporter(p.origin, points[0].origin) })
+	h.older = slices.ContainsFunc(steps[from:], func(st step) bool { return st.how == older })
 }

@@ -69,6 +69,18 @@ func (s *shard) mark(m *meter) (changed bool) {
 	return changed
 }
 
+// markNewest says how the newest point stands to those before it, of one exporter.
+// Nearly all samples need no more.
+func (s *shard) markNewest(m *meter) {
+	k := len(m.points) - 1
+	var ref [numFields]fieldAt
+	for f := range ref {
+		ref[f].t, ref[f].v, ref[f].ok = m.before(k, field(f))
+	}
+	p := &m.points[k]
+	p.state = s.order(m, &ref, p)
+}
+
 // smallFall is less than any register falls by when it wraps, in microjoules.
 const smallFall = 60e9
 
@@ -178,27 +190,11 @@ func (s *shard) testify(m *meter, inserted bool) {
 			}
 		}
 	}
-	if len(restarts) > maxRestarts {
-		restarts = slices.Delete(restarts, 0, len(restarts)-maxRestarts)
-	}
-	if m.comp != 0 {
+	if m.comp != power.CPU {
 		olderTimes = n.olderTimes // the processors' counters tell
 	}
-	if !inserted && slices.Equal(restarts, n.restarts) && slices.Equal(olderTimes, n.olderTimes) {
-		return
+	if inserted {
+		s.revise(m.node, func() {})
 	}
-	s.revise(m.node, func() {
-		n := &s.nodes[m.node]
-		if len(olderTimes) > len(n.olderTimes) {
-			s.notice(m.node, UnlabelledPair, m.origin, m.origin)
-		}
-		n.restarts, n.olderTimes = restarts, olderTimes
-		n.restartT, n.olderT = never, never
-		for _, r := range restarts {
-			n.restartT = max(n.restartT, r.to)
-		}
-		if k := len(olderTimes); k > 0 {
-			n.olderT = olderTimes[k-1]
-		}
-	})
+	s.hold(m.node, m.origin, restarts, olderTimes)
 }

@@ -228,13 +228,19 @@ func (m *meter) madeUp(f field, tMs int64) bool {
 // remark books what the points from one on should have, and all if what is
 // known of their order has changed.
 func (s *shard) remark(m *meter, from int) {
-	if s.mark(m) {
+	last := len(m.points) - 1
+	was := m.points[last].state
+	if from == last && !m.rivals {
+		s.markNewest(m)
+	} else if s.mark(m) {
 		from = 0
 	}
 	for k := from; k < len(m.points); k++ {
 		s.rebook(m, k)
 	}
-	s.testify(m, from < len(m.points)-1)
+	if is := m.points[last].state; from < last || is != 0 || is != was {
+		s.testify(m, from < last)
+	}
 }
 
 // usedBy notes the account's holder as a user of the device at point k, and

@@ -48,7 +48,7 @@ func (s *shard) speaks(ni uint32, comp power.Component, legacy bool, tMs int64) 
 
 // hear notes a sample of Kepler's own counters of a node, and whose turn it is.
 func (s *shard) hear(m *meter, tMs int64) (took bool) {
-	if name := s.zones.name(m.source); m.kind != nodeMeter || name != "" && name != "kepler" {
+	if m.kind != nodeMeter || m.source != 0 && s.zones.name(m.source) != "kepler" {
 		return false
 	}
 	speaks, took := s.speaks(m.node, m.comp, false, tMs)

@@ -24,6 +24,9 @@ const maxRestarts = 16
 // olderScrape says whether the node's own counters show that the scrape of x is
 // older than what had come before.
 func (s *shard) olderScrape(a *account, x point) bool {
+	if a.flags&flagNode != 0 {
+		return false // it tells for itself
+	}
 	_, found := slices.BinarySearch(s.nodes[a.node].olderTimes, x.t)
 	return found
 }
@@ -131,35 +134,57 @@ func (s *shard) revise(ni uint32, change func()) {
 	}
 }
 
-// attest tells the node what a legacy exporter's counter of its active energy says
-// of it: it started again, or the reading is older than its time says.
-func (s *shard) attest(a *account, p, x point, anew bool) {
+// attest tells the node what the points of a legacy exporter's counter of its active
+// energy say of it: it started again, or scrapes are older than their times say.
+func (s *shard) attest(a *account, points []point, steps []step) {
 	if a.flags&flagNode == 0 || a.measure != power.Active {
 		return
 	}
-	s.revise(a.node, func() {
-		n := &s.nodes[a.node]
-		if anew {
-			r := restart{from: p.t, to: x.t, after: x.v, comp: uint8(a.comp), origin: x.origin}
-			if slices.Contains(n.restarts, r) {
-				return
-			}
-			if len(n.restarts) == maxRestarts {
-				n.restarts = slices.Delete(n.restarts, 0, 1)
-			}
-			n.restarts = append(n.restarts, r)
-			n.restartT = max(n.restartT, x.t)
-			return
+	n := &s.nodes[a.node]
+	from := points[0].t
+	restarts := slices.DeleteFunc(slices.Clone(n.restarts), func(r restart) bool { return r.comp == uint8(a.comp) && r.to > from })
+	olderTimes, before := slices.Clone(n.olderTimes), points[0].t
+	for k := 1; k < len(points); k++ {
+		x := points[k]
+		if steps[k].anew {
+			restarts = append(restarts, restart{from: before, to: x.t, after: x.v, comp: uint8(a.comp), origin: x.origin})
 		}
-		i, found := slices.BinarySearch(n.olderTimes, x.t)
-		if found {
-			return
+		if steps[k].how == spoke {
+			before = x.t
 		}
-		n.olderTimes = slices.Insert(n.olderTimes, i, x.t)
-		if len(n.olderTimes) > maxOlder {
-			n.olderTimes = slices.Delete(n.olderTimes, 0, 1)
+		i, found := slices.BinarySearch(olderTimes, x.t)
+		switch is := steps[k].how == older; {
+		case is && !found:
+			olderTimes = slices.Insert(olderTimes, i, x.t)
+		case !is && found:
+			olderTimes = slices.Delete(olderTimes, i, i+1)
 		}
-		n.olderT = n.olderTimes[len(n.olderTimes)-1]
+	}
+	s.hold(a.node, a.origin, restarts, olderTimes)
+}
+
+// hold keeps what is known of a node's exporters and scrapes, and books anew what
+// follows from what is new of it.
+func (s *shard) hold(ni uint32, origin uint16, restarts []restart, olderTimes []int64) {
+	n := &s.nodes[ni]
+	if slices.Equal(restarts, n.restarts) && slices.Equal(olderTimes, n.olderTimes) {
+		return
+	}
+	restarts = restarts[max(len(restarts)-maxRestarts, 0):]
+	olderTimes = olderTimes[max(len(olderTimes)-maxOlder, 0):]
+	s.revise(ni, func() {
+		n := &s.nodes[ni]
+		if len(olderTimes) > len(n.olderTimes) {
+			s.notice(ni, UnlabelledPair, origin, origin)
+		}
+		n.restarts, n.olderTimes = restarts, olderTimes
+		n.restartT, n.olderT = never, never
+		for _, r := range restarts {
+			n.restartT = max(n.restartT, r.to)
+		}
+		if k := len(olderTimes); k > 0 {
+			n.olderT = olderTimes[k-1]
+		}
 	})
 }
 
