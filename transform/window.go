@@ -96,7 +96,19 @@ type span struct {
 	endMs  int64 // covered up to here
 }
 
+// cover adds a stretch, in whatever order they come. What is covered is taken to be
+// in one piece, up to endMs.
 func (s *span) cover(fromMs, toMs int64) {
+	beginMs := s.endMs - s.seenMs
+	switch {
+	case toMs <= fromMs:
+		return
+	case s.seenMs == 0:
+		s.seenMs, s.endMs = toMs-fromMs, toMs
+		return
+	case fromMs < beginMs:
+		s.seenMs += min(toMs, beginMs) - fromMs
+	}
 	if from := max(fromMs, s.endMs); toMs > from {
 		s.seenMs += toMs - from
 		s.endMs = toMs
