@@ -284,7 +284,7 @@ func (s *shard) trim(a *account, h *history) {
 		return
 	}
 	if !h.rivals && !h.older {
-		if h.track.drop(a.lastT - s.reorderMs) {
+		if h.track.drop(a.lastT-s.reorderMs, s.haFailoverMs) {
 			h.first = false
 		}
 		return

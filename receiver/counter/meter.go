@@ -205,7 +205,7 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		a.lastT, a.lastV = m.TMs, v
 	}
 	s.remark(mt, from)
-	mt.trim(s.reorderMs, n)
+	mt.trim(s.reorderMs, s.haFailoverMs, n)
 }
 
 // madeUp says whether a zero was never shown by a register: senders that know when a
@@ -566,10 +566,14 @@ func (s *shard) trapezoid(m *meter, k int, fromMs int64) int64 {
 }
 
 // trim forgets points that late samples can no longer reach, all but their values.
-func (m *meter) trim(reorderMs int64, of *node) {
+// A gap of more than gapMs stays for twice as long.
+func (m *meter) trim(reorderMs, gapMs int64, of *node) {
 	oldest := m.points[len(m.points)-1].t - reorderMs
 	n := 0
 	for n < len(m.points)-1 && m.points[n+1].t <= oldest {
+		if next := m.points[n+1].t; next-m.points[n].t > gapMs && next > oldest-reorderMs {
+			break
+		}
 		p := &m.points[n]
 		for f := field(0); f < numFields && p.speaks(); f++ {
 			if v, ok := p.get(f); ok {

@@ -259,3 +259,39 @@ func TestLegacyRestartThatDoesNotShow(t *testing.T) {
 	b.booked("container/c1", power.Used, power.CPU, 300+1500)
 	b.booked("node/", power.Active, power.CPU, 3000+5000)
 }
+
+// A sender that could not reach the receiver sends the newest first and its backlog
+// beside it, however long that is, and whether or not the exporter restarted meanwhile.
+func TestBacklogBesideTheNewest(t *testing.T) {
+	for _, outage := range []float64{120, 290, 600, 1800} {
+		for _, restart := range []float64{math.Inf(1), 0.4, 0.9} {
+			for _, speed := range []float64{4, 20} { // how much faster than time the backlog comes
+				t.Run(fmt.Sprint(outage, restart, speed), func(t *testing.T) {
+					b := newBench(t)
+					began := 1200 + outage*restart
+					var all []sent
+					for second := 0.0; second <= 1200+2*outage; second += 15 {
+						counters := scraped(-3000, second)
+						if second > began {
+							counters = scraped(began, second)
+						}
+						arrival := second
+						if second > 1200 && second <= 1200+outage {
+							arrival = 1201 + outage + (second-1200)/speed
+						}
+						all = append(all, sent{arrival, second, "", counters})
+					}
+					b.tell(all)
+					last := math.Floor((1200+2*outage)/15) * 15
+					b.near("node/", power.Used, 300*last, 1)
+					lost := 0.0
+					if restart < 2 {
+						lost = 15
+					}
+					b.near("container/c1", power.Used, 120*last, 120*lost+1)
+					b.near("container/c2", power.Used, 80*last, 80*lost+1)
+				})
+			}
+		}
+	}
+}

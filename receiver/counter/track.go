@@ -102,15 +102,16 @@ func (p point) next(rest []byte) (point, int) {
 	return p, n
 }
 
-// drop takes the points away that have another one at or before ms after them.
-func (t *track) drop(ms int64) (dropped bool) {
+// drop takes the points away that have another one at or before ms after them, up
+// to a gap of more than gapMs: what is told late of it needs both its edges.
+func (t *track) drop(ms, gapMs int64) (dropped bool) {
 	if t.n <= 1 {
 		return false
 	}
 	head, at := point{}.next(t.rest)
 	for ; t.n > 1; t.n-- {
 		second, k := head.next(t.rest[at:])
-		if second.t > ms {
+		if second.t > ms || second.t-head.t > gapMs {
 			break
 		}
 		head, dropped = second, true

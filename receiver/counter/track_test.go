@@ -28,7 +28,7 @@ func TestTrack(t *testing.T) {
 			want = append(want, p)
 			if rng.IntN(5) == 0 {
 				cut := rng.IntN(len(want))
-				have.drop(want[cut].t)
+				have.drop(want[cut].t, math.MaxInt64)
 				want = want[cut:]
 			}
 			if rng.IntN(7) == 0 {
