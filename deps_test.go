@@ -35,13 +35,15 @@ receiver/counter  internal/... power receiver/metric
 receiver/decode   internal/index power receiver/counter receiver/journal receiver/metric
 receiver          access internal/refusal power receiver/*
 receiver_test     ledger
-ledger            internal/... power receiver/* store store/local transform
-transform         internal/... power store
-httpapi           access internal/refusal internal/suggest power store
+ledger            internal/... power receiver/* store store/local transform transform/*
+transform/classify internal/strictyaml power
+transform/tariff  power
+transform         internal/... power store transform/*
+httpapi           access internal/refusal internal/suggest power store transform/classify
 client            power
 backfill          internal/durable ledger power receiver/journal receiver/metric store store/local transform
 backfill_test     configs internal/cluster/...
-configs           access internal/suggest ledger power receiver receiver/* transform store/* httpapi
+configs           access internal/suggest ledger power receiver receiver/* transform transform/* store/* httpapi
 cmd/...           ...
 test/...          ...
 store/influx_test store/local

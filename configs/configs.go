@@ -30,6 +30,7 @@ import (
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/store/redis"
 	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 var (
@@ -350,7 +351,7 @@ func (w *Web) check() error {
 }
 
 // Tables returns the metric table and the classification rules in force.
-func (c *Config) Tables() (*metric.Table, *transform.Classifier, error) {
+func (c *Config) Tables() (*metric.Table, *classify.Classifier, error) {
 	table, err := metric.Parse(metrics)
 	if err != nil {
 		return nil, nil, fmt.Errorf("metrics.yaml: %w", err)
@@ -374,7 +375,7 @@ func (c *Config) Tables() (*metric.Table, *transform.Classifier, error) {
 			return nil, nil, fmt.Errorf("transform.rules_file: %w", err)
 		}
 	}
-	rules, err := transform.ParseRules(file)
+	rules, err := classify.ParseRules(file)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/store/redis"
 	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 func noEnv(string) string { return "" }
@@ -57,7 +58,7 @@ func TestDefaultIsEveryPackagesDefault(t *testing.T) {
 	f("redis", c.Redis, redis.DefaultConfig())
 	f("api", c.API, httpapi.Config{QueryTimeout: 30 * time.Second, MaxQueries: 20, MaxClassifyBodyBytes: 1 << 20})
 	want := transform.DefaultConfig()
-	want.Cost.Bands = []transform.Band{}
+	want.Cost.Bands = []tariff.Band{}
 	f("transform", c.Transform, want)
 }
 
@@ -86,8 +87,8 @@ func TestShippedFileNamesEveryKey(t *testing.T) {
 		}
 	}
 	walk(doc.Content[0], reflect.TypeFor[Config](), "")
-	for i := range reflect.TypeFor[transform.Band]().NumField() {
-		key := reflect.TypeFor[transform.Band]().Field(i).Tag.Get("yaml")
+	for i := range reflect.TypeFor[tariff.Band]().NumField() {
+		key := reflect.TypeFor[tariff.Band]().Field(i).Tag.Get("yaml")
 		if !regexp.MustCompile(`(?m)^    # .*` + key + `:`).Match(defaults) {
 			t.Errorf("wattledger.yaml does not explain the key %s of a band", key)
 		}
@@ -234,7 +235,7 @@ func TestMasked(t *testing.T) {
 func TestExplain(t *testing.T) {
 	c := Default()
 	night := 0.06
-	c.Transform.Cost.Bands = []transform.Band{{Name: "night", From: "22:00", To: "06:00", ElectricityPerKWh: &night}}
+	c.Transform.Cost.Bands = []tariff.Band{{Name: "night", From: "22:00", To: "06:00", ElectricityPerKWh: &night}}
 	c.InfluxDB.URL, c.Redis.URL = "http://h", "redis://h"
 	var b strings.Builder
 	if err := c.Explain(&b); err != nil {

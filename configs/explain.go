@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 const masked = "<secret>"
@@ -76,7 +76,7 @@ func (c *Config) Explain(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	tariff, err := transform.NewTariff(c.Transform.Cost)
+	tariff, err := tariff.New(c.Transform.Cost)
 	if err != nil {
 		return fmt.Errorf("transform: cost: %w", err)
 	}

@@ -24,6 +24,8 @@ import (
 	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // Config is what decides a partition's rows, and where and how often they are
@@ -35,7 +37,7 @@ type Config struct {
 	StopTime         time.Duration // for the last batch when a ledger is stopped
 
 	Table      *metric.Table
-	Rules      *transform.Classifier
+	Rules      *classify.Classifier
 	Limits     decode.Limits
 	Accounting counter.Config
 	Transform  transform.Config
@@ -86,11 +88,11 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Ledger, 
 
 // newLedger makes one without a past, beside a log and books that are open.
 func newLedger(cfg Config, log journal.Journal, books *local.Store, logger *slog.Logger, reg prometheus.Registerer) (*Ledger, error) {
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
+	prices, err := tariff.New(cfg.Transform.Cost)
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMemory(cfg, tariff)
+	m, err := newMemory(cfg, prices)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +151,7 @@ func (l *Ledger) Cache() *counter.Cache { return l.cache }
 func (l *Ledger) Directory() *transform.Directory { return l.directory }
 
 // Tariff says what energy costs.
-func (l *Ledger) Tariff() *transform.Tariff { return l.tariff }
+func (l *Ledger) Tariff() *tariff.Tariff { return l.tariff }
 
 // Book makes a request durable and counts it. An error means that nothing of it
 // took effect. A position that was taken must be counted, for all that come

@@ -19,6 +19,7 @@ import (
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/test/wire"
 	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 // testConfig is that of an installation that sets nothing, on a folder.
@@ -35,7 +36,7 @@ func testConfig(t *testing.T, dir string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := transform.ParseRules(read("workloads.yaml"))
+	rules, err := classify.ParseRules(read("workloads.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,15 @@ import (
 	"github.com/wattledger/wattledger/receiver/metric"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // memory is what counts between the log and the store.
 type memory struct {
 	table     *metric.Table
-	rules     *transform.Classifier
-	tariff    *transform.Tariff
+	rules     *classify.Classifier
+	tariff    *tariff.Tariff
 	directory *transform.Directory
 	stage     *transform.Stage
 	cache     *counter.Cache
@@ -22,8 +24,8 @@ type memory struct {
 }
 
 // newMemory wires an empty one from its end to its start.
-func newMemory(cfg Config, tariff *transform.Tariff) (m *memory, err error) {
-	m = &memory{table: cfg.Table, rules: cfg.Rules, tariff: tariff}
+func newMemory(cfg Config, prices *tariff.Tariff) (m *memory, err error) {
+	m = &memory{table: cfg.Table, rules: cfg.Rules, tariff: prices}
 	m.directory = transform.NewDirectory(cfg.Transform, m.rules)
 	m.stage = transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), m.directory, m.tariff)
 	m.cache = counter.New(cfg.Accounting, m.stage)

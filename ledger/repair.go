@@ -17,7 +17,7 @@ import (
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/journal"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // lossFile is where a repair writes what was lost, in the folder of what it set aside.
@@ -49,12 +49,12 @@ func Repair(ctx context.Context, cfg Config, logger *slog.Logger) (lost []string
 			return nil, "", err
 		}
 	}
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
+	prices, err := tariff.New(cfg.Transform.Cost)
 	if err != nil {
 		return nil, "", err
 	}
 	if len(v.Books.Problems) > 0 {
-		lines, err := local.Repair(ctx, cfg.booksFile(), aside, *tariff.At(time.Now().UnixMilli()), newest)
+		lines, err := local.Repair(ctx, cfg.booksFile(), aside, *prices.At(time.Now().UnixMilli()), newest)
 		if err != nil {
 			return nil, "", err
 		}

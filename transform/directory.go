@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 // A Directory is what is known of pods: names, owners, labels, images. It says
@@ -21,7 +22,7 @@ import (
 type Directory struct {
 	maxPods  int
 	forgetMs int64
-	types    *Classifier
+	types    *classify.Classifier
 
 	mu      sync.Mutex
 	pods    roll[*pod]     // by UID; guarded by mu, like all below
@@ -117,7 +118,7 @@ func (p *pod) tell() *told {
 }
 
 // NewDirectory returns an empty directory that gives types with classifier.
-func NewDirectory(c Config, classifier *Classifier) *Directory {
+func NewDirectory(c Config, classifier *classify.Classifier) *Directory {
 	d := &Directory{maxPods: c.MaxPods, forgetMs: c.ForgetPodsAfter.Milliseconds(), types: classifier}
 	d.clear()
 	return d

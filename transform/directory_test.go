@@ -13,15 +13,16 @@ import (
 
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
-func shippedRules(t testing.TB) *Classifier {
+func shippedRules(t testing.TB) *classify.Classifier {
 	t.Helper()
 	file, err := os.ReadFile("../configs/workloads.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := ParseRules(file)
+	c, err := classify.ParseRules(file)
 	if err != nil {
 		t.Fatal(err)
 	}

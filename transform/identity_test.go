@@ -8,6 +8,8 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // minute zero of the stories.
@@ -31,7 +33,7 @@ type desk struct {
 
 var (
 	deskOnce  sync.Once
-	deskRules *Classifier // parsed once: tests set up many desks
+	deskRules *classify.Classifier // parsed once: tests set up many desks
 )
 
 func newDesk(t testing.TB, policy string) *desk {
@@ -39,12 +41,12 @@ func newDesk(t testing.TB, policy string) *desk {
 	deskOnce.Do(func() { deskRules = shippedRules(t) })
 	cfg := DefaultConfig()
 	cfg.IdlePolicy = policy
-	tariff, err := NewTariff(cfg.Cost)
+	prices, err := tariff.New(cfg.Cost)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &desk{
-		Stage: New(cfg, 1, 300_000, NewDirectory(cfg, deskRules), tariff), t: t,
+		Stage: New(cfg, 1, 300_000, NewDirectory(cfg, deskRules), prices), t: t,
 		charges: map[string]power.Charge{}, nodes: map[int64]power.NodeWindow{},
 	}
 	for h, key := range []power.HolderKey{{Kind: power.Node}, {Kind: power.Container, ID: "web"}, {Kind: power.Container, ID: "job"}, {Kind: power.VM, ID: "vm"}} {

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // A Stage takes readings from the counter cache and keeps open windows. It is
@@ -19,7 +20,7 @@ type Stage struct {
 	horizonMs int64
 	policy    string // IdleSeparate, IdleProportional or IdleEven
 	directory *Directory
-	tariff    *Tariff
+	tariff    *tariff.Tariff
 
 	shards []*ledger
 }
@@ -68,10 +69,10 @@ type holder struct {
 
 // New returns a stage for a cache with the given number of shards. reorderMs is
 // how late a sample may be and still be booked in its own window.
-func New(cfg Config, shards int, reorderMs int64, directory *Directory, tariff *Tariff) *Stage {
+func New(cfg Config, shards int, reorderMs int64, directory *Directory, prices *tariff.Tariff) *Stage {
 	s := &Stage{
 		windowMs: cfg.Window.Milliseconds(), policy: cfg.IdlePolicy,
-		directory: directory, tariff: tariff,
+		directory: directory, tariff: prices,
 	}
 	s.horizonMs = reorderMs + s.windowMs
 	for range shards {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 // A view looks things up in a directory and remembers what it looked for, found
@@ -37,7 +38,7 @@ func (v *view) describe(key power.HolderKey, a power.Attributes) power.Holder {
 		if h.Workload.Name == "" {
 			h.Workload.Name = key.ID
 		}
-		h.Type, h.Rule = v.directory.types.Type(Subject{Namespace: a.Namespace, Workload: h.Workload.Name, OwnerKinds: []string{"vm"}})
+		h.Type, h.Rule = v.directory.types.Type(classify.Subject{Namespace: a.Namespace, Workload: h.Workload.Name, OwnerKinds: []string{"vm"}})
 	case power.Node:
 		h.Workload.Name = key.Node
 	default:
@@ -84,7 +85,7 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 			}
 		}
 	}
-	s := Subject{Namespace: h.Workload.Namespace, Images: []string{h.Image}}
+	s := classify.Subject{Namespace: h.Workload.Namespace, Images: []string{h.Image}}
 	if a.Command != "" {
 		s.Command = []string{a.Command}
 	}
@@ -92,7 +93,7 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 		h.Workload.Namespace = p.namespace
 		h.Workload.Kind, h.Workload.Name, h.Inferred = v.workload(&p, h.Node, &s)
 		s.Namespace = p.namespace
-		s.describe(&p)
+		describe(&s, &p)
 	}
 	s.Workload = h.Workload.Name
 	s.OwnerKinds = append(s.OwnerKinds, h.Workload.Kind)
@@ -158,7 +159,7 @@ func together(t *told, others []*pod) *told {
 }
 
 // describe adds what is known of a pod to the subject of a classification.
-func (s *Subject) describe(p *pod) {
+func describe(s *classify.Subject, p *pod) {
 	t := p.more()
 	s.Labels, s.Annotations = labelMap(t.labels), labelMap(t.annotations)
 	for _, c := range t.containers {
@@ -189,7 +190,7 @@ const maxOwners = 4
 
 // workload walks from a pod to what users deploy. The kinds passed on the way
 // are left in s. inferred says that the answer was read off a name.
-func (v *view) workload(p *pod, node string, s *Subject) (kind, name string, inferred bool) {
+func (v *view) workload(p *pod, node string, s *classify.Subject) (kind, name string, inferred bool) {
 	kind, name = p.ownerKind, p.ownerName
 	for range maxOwners {
 		if kind == "" || kind == nobody || kind == "node" {

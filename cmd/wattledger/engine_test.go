@@ -16,7 +16,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
-	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // Names that quoting, escaping and splitting have to leave as they are.
@@ -61,7 +61,7 @@ func TestQueryEngines(t *testing.T) {
 			c.InfluxDB.URL, c.Query.Engine = server.URL, engine
 			// The price changes within the hour before the last.
 			rate, at := 0.31, now.Add(-time.Hour).UTC().Truncate(time.Hour)
-			c.Transform.Cost.Bands = []transform.Band{{From: at.Add(-90 * time.Minute).Format("15:04"), To: at.Add(-30 * time.Minute).Format("15:04"), ElectricityPerKWh: &rate}}
+			c.Transform.Cost.Bands = []tariff.Band{{From: at.Add(-90 * time.Minute).Format("15:04"), To: at.Add(-30 * time.Minute).Format("15:04"), ElectricityPerKWh: &rate}}
 		}
 	}
 	l := startLine(t, dir, with("local"))

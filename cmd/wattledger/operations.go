@@ -20,6 +20,7 @@ import (
 	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 // readiness tells whether the journal has been replayed, and how the followers are.
@@ -49,10 +50,10 @@ func damage(i *ledger.Inspector) []httpapi.Check {
 }
 
 // A classifier answers POST /profile/classify with the rules in force.
-type classifier struct{ rules *transform.Classifier }
+type classifier struct{ rules *classify.Classifier }
 
 func (c classifier) Classify(in httpapi.ClassifyInput) httpapi.ClassifyResult {
-	s := transform.Subject{
+	s := classify.Subject{
 		Namespace: in.Namespace, Workload: in.Workload, Labels: in.Labels, Annotations: in.Annotations,
 		Command: in.Command, Resources: in.Resources,
 	}
@@ -63,9 +64,9 @@ func (c classifier) Classify(in httpapi.ClassifyInput) httpapi.ClassifyResult {
 		s.Images = []string{in.Image}
 	}
 	r := c.rules.Classify(s)
-	if r.Stage != transform.StageRule && len(in.PowerWatts) > 0 {
+	if r.Stage != classify.StageRule && len(in.PowerWatts) > 0 {
 		step := time.Duration(in.IntervalSeconds * float64(time.Second))
-		r = transform.NewProfile(in.PowerWatts, step).Classify(r)
+		r = classify.NewProfile(in.PowerWatts, step).Classify(r)
 	}
 	out := httpapi.ClassifyResult{
 		Type: r.Type, Stage: r.Stage, Rule: r.Rule, Reason: r.Reason, Confidence: r.Confidence,

@@ -16,14 +16,14 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/store/local"
-	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 var rerateCommand = taskCommand{name: "rerate", route: "/-/rerate", here: rerateHere, result: printRerated}
 
 // rerateHere gives the rows of a storage that nobody uses their prices.
 func rerateHere(ctx context.Context, cfg *configs.Config, r httpapi.TaskRange, logger *slog.Logger, tell func(httpapi.Event)) (err error) {
-	tariff, err := transform.NewTariff(cfg.Transform.Cost)
+	prices, err := tariff.New(cfg.Transform.Cost)
 	if err != nil {
 		return err
 	}
@@ -33,13 +33,13 @@ func rerateHere(ctx context.Context, cfg *configs.Config, r httpapi.TaskRange, l
 		return err
 	}
 	defer func() { err = errors.Join(err, books.Close()) }()
-	return rerate(ctx, books, tariff, r, tell)
+	return rerate(ctx, books, prices, r, tell)
 }
 
 // rerate gives stored rows the prices in force and tells what that comes to.
-func rerate(ctx context.Context, books *local.Store, tariff *transform.Tariff, r httpapi.TaskRange, tell func(httpapi.Event)) error {
+func rerate(ctx context.Context, books *local.Store, prices *tariff.Tariff, r httpapi.TaskRange, tell func(httpapi.Event)) error {
 	from, to := r.From.UnixMilli(), r.To.UnixMilli()
-	got, err := books.Rerate(ctx, from, to, tariff, r.DryRun, func(doneMs int64) {
+	got, err := books.Rerate(ctx, from, to, prices, r.DryRun, func(doneMs int64) {
 		tell(httpapi.Event{Progress: &httpapi.Progress{
 			At: time.UnixMilli(doneMs).UTC(), Share: min(1, float64(doneMs-from)/float64(to-from)),
 		}})

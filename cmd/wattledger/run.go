@@ -19,7 +19,7 @@ import (
 	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver"
-	"github.com/wattledger/wattledger/transform"
+	"github.com/wattledger/wattledger/transform/tariff"
 )
 
 // run wires the line from its end to its start, serves until ctx ends, and
@@ -91,7 +91,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	if err != nil {
 		return err
 	}
-	if cfg.Transform.Cost.Model == transform.SeedModel {
+	if cfg.Transform.Cost.Model == tariff.SeedModel {
 		p := l.Tariff().Flat()
 		logger.Info("cost model seed: what it implies", "pue", p.ImpliedPUE(), "carbon_kg_per_kwh", p.ImpliedCarbonKgPerKWh())
 	}

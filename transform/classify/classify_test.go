@@ -1,4 +1,4 @@
-package transform
+package classify
 
 import (
 	"os"
@@ -140,7 +140,7 @@ func TestPattern(t *testing.T) {
 }
 
 func FuzzParseRules(f *testing.F) {
-	if file, err := os.ReadFile("../configs/workloads.yaml"); err == nil {
+	if file, err := os.ReadFile("../../configs/workloads.yaml"); err == nil {
 		f.Add(file)
 	}
 	f.Add([]byte("rules:\n  - {name: a, type: web, images: [\"*x\", y], labels: {a: \"*\"}}\n"))
@@ -167,4 +167,17 @@ func BenchmarkClassifierType(b *testing.B) {
 		n++
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "pods/s")
+}
+
+func shippedRules(t testing.TB) *Classifier {
+	t.Helper()
+	file, err := os.ReadFile("../../configs/workloads.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseRules(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

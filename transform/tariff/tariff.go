@@ -1,4 +1,4 @@
-package transform
+package tariff
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ import (
 // Edges of bands fall on whole minutes of local time, and offsets of time zones
 // have been whole minutes since 1972, so one price holds for each minute.
 type Tariff struct {
-	config CostConfig
+	config Config
 	zone   *time.Location
 	flat   *power.Price
 	bands  []band
@@ -53,8 +53,8 @@ type band struct {
 	price       *power.Price
 }
 
-// NewTariff compiles a configuration.
-func NewTariff(c CostConfig) (*Tariff, error) {
+// New compiles a configuration.
+func New(c Config) (*Tariff, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func NewTariff(c CostConfig) (*Tariff, error) {
 	return t, nil
 }
 
-func (c CostConfig) price(rate, kgPerKWh float64) power.Price {
+func (c Config) price(rate, kgPerKWh float64) power.Price {
 	p := power.Price{Model: c.Model, Currency: c.Currency, ElectricityPerKWh: rate, CarbonPerKg: c.CarbonRate}
 	if c.Model == PhysicalModel {
 		p.Overhead, p.CarbonFactor, p.CarbonKgPerKWh = c.PUE-1, c.PUE, kgPerKWh
@@ -105,7 +105,7 @@ func (c CostConfig) price(rate, kgPerKWh float64) power.Price {
 }
 
 // Config returns the configuration the tariff was made from.
-func (t *Tariff) Config() CostConfig { return t.config }
+func (t *Tariff) Config() Config { return t.config }
 
 // Flat returns the price outside all bands.
 func (t *Tariff) Flat() *power.Price { return t.flat }
@@ -281,9 +281,9 @@ func date(s string) (int, error) {
 	return d.Year()*10_000 + int(d.Month())*100 + d.Day(), nil
 }
 
-// aligned reports whether every edge of the tariff lies on an edge of windows of
+// Aligned reports whether every edge of the tariff lies on an edge of windows of
 // the given length.
-func (t *Tariff) aligned(window time.Duration) error {
+func (t *Tariff) Aligned(window time.Duration) error {
 	minutes := int(window / time.Minute)
 	if len(t.bands) == 0 || minutes <= 1 {
 		return nil
