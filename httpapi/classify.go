@@ -13,39 +13,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/wattledger/wattledger/internal/suggest"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
-// ClassifyInput is what a user tells of a workload. Everything may be missing.
-type ClassifyInput struct {
-	Namespace       string
-	Workload        string
-	OwnerKind       string
-	Labels          map[string]string
-	Annotations     map[string]string
-	Image           string
-	Command         []string
-	Resources       map[string]float64 // requests by resource name, in the resource's own unit: cores, bytes, devices
-	PowerWatts      []float64          // a series of mean power, one value each IntervalSeconds
-	IntervalSeconds float64
-}
-
-// ClassifyResult says what a workload is taken for, and why.
-type ClassifyResult struct {
-	Type         power.Type
-	Stage        string // "rule", "profile" or "none"
-	Rule         string // the rule that matched; empty for none
-	Reason       string
-	Confidence   float64 // 0…1
-	Alternatives []Alternative
-}
-
-// An Alternative is another type the workload may be of.
-type Alternative struct {
-	Type       power.Type `json:"workload_type"`
-	Confidence float64    `json:"confidence"`
+// A classifyInput is what a user tells of a workload. Everything may be missing.
+type classifyInput struct {
+	classify.Subject
+	powerWatts      []float64 // a series of mean power, one value each intervalSeconds
+	intervalSeconds float64
 }
 
 // classifyFields are the fields of a body, in the order they are documented.
@@ -75,10 +54,10 @@ func (a *api) profileClassify(w http.ResponseWriter, r *http.Request) error {
 		return invalid(errs...)
 	}
 
-	res := a.classifier.Classify(in)
+	res := a.classifier.ClassifyWithPower(in.Subject, in.powerWatts, time.Duration(in.intervalSeconds*float64(time.Second)))
 	alternatives := res.Alternatives
 	if alternatives == nil {
-		alternatives = []Alternative{}
+		alternatives = []classify.Alternative{}
 	}
 	return writeJSON(w, r, struct {
 		Classification any      `json:"classification"`
@@ -86,11 +65,11 @@ func (a *api) profileClassify(w http.ResponseWriter, r *http.Request) error {
 		Timestamp      stamp    `json:"timestamp"`
 	}{
 		Classification: struct {
-			WorkloadType power.Type    `json:"workload_type"`
-			Stage        string        `json:"stage"`
-			Rule         string        `json:"rule"`
-			Reason       string        `json:"reason"`
-			Alternatives []Alternative `json:"alternatives"`
+			WorkloadType power.Type             `json:"workload_type"`
+			Stage        string                 `json:"stage"`
+			Rule         string                 `json:"rule"`
+			Reason       string                 `json:"reason"`
+			Alternatives []classify.Alternative `json:"alternatives"`
 		}{typeOf(res.Type), res.Stage, res.Rule, res.Reason, alternatives},
 		Confidence: number(res.Confidence),
 		Timestamp:  stampOf(a.cfg.Now()),
@@ -99,8 +78,8 @@ func (a *api) profileClassify(w http.ResponseWriter, r *http.Request) error {
 
 // parseClassify reads a body field by field, so that each field that is wrong
 // or not known can be named.
-func parseClassify(body []byte) (ClassifyInput, []ParamError) {
-	var in ClassifyInput
+func parseClassify(body []byte) (classifyInput, []ParamError) {
+	var in classifyInput
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return in, []ParamError{{Parameter: "body", Reason: "is not a JSON object"}}
@@ -130,13 +109,20 @@ func parseClassify(body []byte) (ClassifyInput, []ParamError) {
 	}
 	read("namespace", &in.Namespace, "a string")
 	read("workload", &in.Workload, "a string")
-	read("owner_kind", &in.OwnerKind, "a string")
+	var ownerKind, image string
+	read("owner_kind", &ownerKind, "a string")
 	read("labels", &in.Labels, "an object of strings")
 	read("annotations", &in.Annotations, "an object of strings")
-	read("image", &in.Image, "a string")
+	read("image", &image, "a string")
 	read("command", &in.Command, "an array of strings")
-	read("power_watts", &in.PowerWatts, "an array of numbers")
-	read("interval_seconds", &in.IntervalSeconds, "a number")
+	read("power_watts", &in.powerWatts, "an array of numbers")
+	read("interval_seconds", &in.intervalSeconds, "a number")
+	if ownerKind != "" {
+		in.OwnerKinds = []string{ownerKind}
+	}
+	if image != "" {
+		in.Images = []string{image}
+	}
 	if raw, ok := fields["resources"]; ok {
 		resources, valid := parseResources(raw)
 		if !valid {
@@ -144,16 +130,16 @@ func parseClassify(body []byte) (ClassifyInput, []ParamError) {
 		}
 		in.Resources = resources
 	}
-	if len(in.PowerWatts) > maxClassifyWatts {
+	if len(in.powerWatts) > maxClassifyWatts {
 		fail("power_watts", fmt.Sprintf("holds more than %d values", maxClassifyWatts))
 	}
-	if slices.ContainsFunc(in.PowerWatts, func(w float64) bool { return w < 0 || math.IsInf(w, 0) }) {
+	if slices.ContainsFunc(in.powerWatts, func(w float64) bool { return w < 0 || math.IsInf(w, 0) }) {
 		fail("power_watts", "holds a negative value")
 	}
 	switch _, said := fields["interval_seconds"]; {
-	case in.IntervalSeconds < 0 || said && in.IntervalSeconds == 0:
+	case in.intervalSeconds < 0 || said && in.intervalSeconds == 0:
 		fail("interval_seconds", "must be more than 0")
-	case len(in.PowerWatts) > 0 && !said:
+	case len(in.powerWatts) > 0 && !said:
 		fail("interval_seconds", "is needed with power_watts: the seconds between two values")
 	}
 	return in, errs

@@ -19,6 +19,7 @@ import (
 	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 // Config is what users may set.
@@ -52,10 +53,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// A Classifier tells what class of workload a description belongs to. It has no
-// side effects and may be called concurrently.
+// A Classifier tells what type of workload a description is of. It has no side
+// effects and may be called concurrently. *classify.Classifier is the one that ships.
 type Classifier interface {
-	Classify(ClassifyInput) ClassifyResult
+	ClassifyWithPower(s classify.Subject, watts []float64, step time.Duration) classify.Classification
 }
 
 // Operations are the answers that belong to the process and not to the books.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 var (
@@ -31,9 +32,11 @@ type server struct {
 	http *http.Client
 }
 
-type always struct{ result ClassifyResult }
+type always struct{ result classify.Classification }
 
-func (a always) Classify(ClassifyInput) ClassifyResult { return a.result }
+func (a always) ClassifyWithPower(classify.Subject, []float64, time.Duration) classify.Classification {
+	return a.result
+}
 
 func serve(t *testing.T, books store.Querier, change ...func(*Config, *Operations)) *server {
 	t.Helper()
@@ -52,8 +55,8 @@ func serve(t *testing.T, books store.Querier, change ...func(*Config, *Operation
 	for _, c := range change {
 		c(&cfg, &ops)
 	}
-	classifier := always{ClassifyResult{Type: power.Inference, Stage: "rule", Rule: "image-vllm", Reason: "image vllm/vllm-openai", Confidence: 0.9,
-		Alternatives: []Alternative{{power.Realtime, 0.1}}}}
+	classifier := always{classify.Classification{Type: power.Inference, Stage: "rule", Rule: "image-vllm", Reason: "image vllm/vllm-openai", Confidence: 0.9,
+		Alternatives: []classify.Alternative{{Type: power.Realtime, Confidence: 0.1}}}}
 	s := httptest.NewServer(New(cfg, books, classifier, ops, slog.New(slog.DiscardHandler), prometheus.NewRegistry()))
 	t.Cleanup(s.Close)
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/wattledger/wattledger/transform/classify"
 )
 
 func TestOperations(t *testing.T) {
@@ -107,9 +109,9 @@ func TestParseClassify(t *testing.T) {
 	in, errs := parseClassify([]byte(`{"namespace":"ml","workload":"llm","owner_kind":"Deployment","labels":{"app":"llm"},"annotations":{"a":"b"},
 		"image":"vllm/vllm-openai","command":["python","-m"],"resources":{"requests":{"cpu":"500m"},"limits":{"cpu":"2","nvidia.com/gpu":1}},
 		"power_watts":[1,2.5],"interval_seconds":60}`))
-	want := ClassifyInput{Namespace: "ml", Workload: "llm", OwnerKind: "Deployment", Labels: map[string]string{"app": "llm"}, Annotations: map[string]string{"a": "b"},
-		Image: "vllm/vllm-openai", Command: []string{"python", "-m"}, Resources: map[string]float64{"cpu": 0.5, "nvidia.com/gpu": 1},
-		PowerWatts: []float64{1, 2.5}, IntervalSeconds: 60}
+	want := classifyInput{powerWatts: []float64{1, 2.5}, intervalSeconds: 60, Subject: classify.Subject{
+		Namespace: "ml", Workload: "llm", OwnerKinds: []string{"Deployment"}, Labels: map[string]string{"app": "llm"}, Annotations: map[string]string{"a": "b"},
+		Images: []string{"vllm/vllm-openai"}, Command: []string{"python", "-m"}, Resources: map[string]float64{"cpu": 0.5, "nvidia.com/gpu": 1}}}
 	if len(errs) > 0 || !reflect.DeepEqual(in, want) {
 		t.Errorf("got %+v, %v", in, errs)
 	}
@@ -157,7 +159,7 @@ func FuzzClassify(f *testing.F) {
 	f.Add([]byte(`{"imag":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		in, errs := parseClassify(body)
-		if len(errs) == 0 && len(in.PowerWatts) > 0 && in.IntervalSeconds <= 0 {
+		if len(errs) == 0 && len(in.powerWatts) > 0 && in.intervalSeconds <= 0 {
 			t.Errorf("%q: power without an interval was accepted", body)
 		}
 	})

@@ -20,7 +20,6 @@ import (
 	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/transform"
-	"github.com/wattledger/wattledger/transform/classify"
 )
 
 // readiness tells whether the journal has been replayed, and how the followers are.
@@ -47,35 +46,6 @@ func damage(i *ledger.Inspector) []httpapi.Check {
 		return nil
 	}
 	return []httpapi.Check{{Name: "storage", OK: true, Detail: fmt.Sprintf("%d damaged places; wattledger verify names them, wattledger repair keeps what is good", n)}}
-}
-
-// A classifier answers POST /profile/classify with the rules in force.
-type classifier struct{ rules *classify.Classifier }
-
-func (c classifier) Classify(in httpapi.ClassifyInput) httpapi.ClassifyResult {
-	s := classify.Subject{
-		Namespace: in.Namespace, Workload: in.Workload, Labels: in.Labels, Annotations: in.Annotations,
-		Command: in.Command, Resources: in.Resources,
-	}
-	if in.OwnerKind != "" {
-		s.OwnerKinds = []string{in.OwnerKind}
-	}
-	if in.Image != "" {
-		s.Images = []string{in.Image}
-	}
-	r := c.rules.Classify(s)
-	if r.Stage != classify.StageRule && len(in.PowerWatts) > 0 {
-		step := time.Duration(in.IntervalSeconds * float64(time.Second))
-		r = classify.NewProfile(in.PowerWatts, step).Classify(r)
-	}
-	out := httpapi.ClassifyResult{
-		Type: r.Type, Stage: r.Stage, Rule: r.Rule, Reason: r.Reason, Confidence: r.Confidence,
-		Alternatives: []httpapi.Alternative{},
-	}
-	for _, a := range r.Alternatives {
-		out.Alternatives = append(out.Alternatives, httpapi.Alternative{Type: a.Type, Confidence: a.Confidence})
-	}
-	return out
 }
 
 // quarantine answers with the newest samples that were set aside.

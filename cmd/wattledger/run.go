@@ -69,7 +69,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			return fmt.Errorf("%w: web: %w", errUsage, err)
 		}
 	}
-	api := httpapi.New(cfg.API, querier, classifier{of.Rules}, httpapi.Operations{
+	api := httpapi.New(cfg.API, querier, of.Rules, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
 		Quarantine: quarantine{l.Cache()},

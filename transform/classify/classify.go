@@ -1,3 +1,5 @@
+// Package classify says what type of workload a description is of: by rules that
+// users may replace, and where these are silent by the power drawn over time.
 package classify
 
 import (
@@ -43,8 +45,8 @@ type Classification struct {
 
 // An Alternative is a type that was not given, though something speaks for it.
 type Alternative struct {
-	Type       power.Type
-	Confidence float64
+	Type       power.Type `json:"workload_type"`
+	Confidence float64    `json:"confidence"`
 }
 
 // A Classifier holds ordered rules; the first that matches gives the type. It is

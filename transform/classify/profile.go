@@ -70,6 +70,16 @@ const (
 	acceleratedWatts = 150
 )
 
+// ClassifyWithPower returns what the rules say of a subject, and a guess from a
+// series of its mean power, one value each step, where they say nothing.
+func (c *Classifier) ClassifyWithPower(s Subject, watts []float64, step time.Duration) Classification {
+	ruled := c.Classify(s)
+	if ruled.Stage == StageRule || len(watts) == 0 {
+		return ruled
+	}
+	return NewProfile(watts, step).Classify(ruled)
+}
+
 // Classify guesses a type from the shape of a power series where no rule gave
 // one. It returns what the rules said where it has no guess either. Power alone says little: the confidence never exceeds 0.5, and
 // most shapes give no type. The shapes:

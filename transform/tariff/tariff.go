@@ -1,3 +1,4 @@
+// Package tariff says what energy costs over time.
 package tariff
 
 import (
