@@ -29,6 +29,8 @@ internal/cluster/... internal/cluster/...
 access            internal/strictyaml
 store             power
 store/*           internal/index power store
+store/local/format power store
+store/local       internal/index power store store/local/*
 receiver/journal  internal/durable power
 receiver/metric   internal/strictyaml power
 receiver/counter  internal/... power receiver/metric
@@ -161,9 +163,10 @@ func TestPolicyMatches(t *testing.T) {
 		}
 	}
 	f("power", "power", "store", false)
-	f("store/local", "store/*", "power", true)
-	f("store/local", "store/*", "store/redis", false)
-	f("store/local", "store/*", "transform", false)
+	f("store/redis", "store/*", "power", true)
+	f("store/redis", "store/*", "store/local", false)
+	f("store/redis", "store/*", "transform", false)
+	f("store/local", "store/local", "transform", false)
 	f("receiver/counter", "receiver/counter", "receiver/journal", false)
 	f("receiver", "receiver", "receiver/journal", true)
 	f("receiver", "receiver", "transform", false)

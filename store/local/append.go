@@ -14,6 +14,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // rowsPerInsert is how many rows one INSERT writes. More gain nothing: by then
@@ -63,7 +64,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 		for _, h := range b.Holders {
 			newest[h.HolderKey] = h
 		}
-		rows := make([]row, 0, len(b.Charges))
+		rows := make([]format.Row, 0, len(b.Charges))
 		for i := range b.Charges {
 			if i%64 == 0 {
 				runtime.Gosched() // to questions, which have less to do
@@ -89,7 +90,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			return nil, fmt.Errorf("describe holders: %w", err)
 		}
 		s.next.holderSeq = st.holderSeq
-		nodes := make([]nodeRow, 0, len(b.Nodes))
+		nodes := make([]format.NodeRow, 0, len(b.Nodes))
 		for i := range b.Nodes {
 			n := &b.Nodes[i]
 			id, err := st.node(ctx, nodeKey{n.Cluster, n.Node})
@@ -118,21 +119,23 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 // put writes rows in the running transaction, wherever they now have to go, and
 // returns what is to be done once that is durable. With more to come, readers may
 // go on seeing the recent rows of before.
-func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow, more bool) (committed func(), err error) {
+func (s *Store) put(ctx context.Context, st *stage, rows []format.Row, nodes []format.NodeRow, more bool) (committed func(), err error) {
 	// In key order the upserts append to one place of the tree.
-	inOrder := func(a, b row) int { return cmp.Compare(rowKey(a.start, a.holder), rowKey(b.start, b.holder)) }
+	inOrder := func(a, b format.Row) int {
+		return cmp.Compare(format.Key(a.Start, a.Holder), format.Key(b.Start, b.Holder))
+	}
 	if !slices.IsSortedFunc(rows, inOrder) {
 		slices.SortStableFunc(rows, inOrder)
 	}
 	at := s.at()
 	for _, r := range rows {
-		s.next.newest = max(s.next.newest, r.start)
+		s.next.newest = max(s.next.newest, r.Start)
 	}
-	expired, late, hot := split(rows, at.minutesFrom, at.sealedBefore, func(r *row) int64 { return r.start })
+	expired, late, hot := split(rows, at.minutesFrom, at.sealedBefore, func(r *format.Row) int64 { return r.Start })
 	s.metrics.expiredRows.Add(float64(len(expired)))
 	rows = rows[len(expired):]
 	if len(rows) > 0 {
-		s.next.oldest = min(s.next.oldest, rows[0].start)
+		s.next.oldest = min(s.next.oldest, rows[0].Start)
 	}
 	replaced, err := s.replacements(ctx, hot)
 	if err != nil {
@@ -147,11 +150,13 @@ func (s *Store) put(ctx context.Context, st *stage, rows []row, nodes []nodeRow,
 	}
 	s.metrics.lateRows.Add(float64(len(late)))
 
-	slices.SortStableFunc(nodes, func(a, b nodeRow) int { return cmp.Compare(rowKey(a.start, a.node), rowKey(b.start, b.node)) })
+	slices.SortStableFunc(nodes, func(a, b format.NodeRow) int {
+		return cmp.Compare(format.Key(a.Start, a.Node), format.Key(b.Start, b.Node))
+	})
 	for i := range nodes {
-		s.next.newest, s.next.oldest = max(s.next.newest, nodes[i].start), min(s.next.oldest, nodes[i].start)
+		s.next.newest, s.next.oldest = max(s.next.newest, nodes[i].Start), min(s.next.oldest, nodes[i].Start)
 	}
-	_, lateNodes, hotNodes := split(nodes, at.minutesFrom, at.sealedBefore, func(r *nodeRow) int64 { return r.start })
+	_, lateNodes, hotNodes := split(nodes, at.minutesFrom, at.sealedBefore, func(r *format.NodeRow) int64 { return r.Start })
 	if err := s.upsertNodes(ctx, hotNodes); err != nil {
 		return nil, err
 	}
@@ -229,7 +234,7 @@ func checkWindow(startMs int64, seconds int32, revision uint64) error {
 	switch {
 	case startMs < 0 || startMs%1000 != 0 || startMs/1000 > math.MaxUint32:
 		return fmt.Errorf("start %d is not a whole second between 1970 and 2106", startMs)
-	case seconds <= 0 || seconds > hourSeconds:
+	case seconds <= 0 || seconds > format.HourSeconds:
 		return fmt.Errorf("a window of %d seconds", seconds)
 	case revision > math.MaxInt64:
 		return fmt.Errorf("revision %d is out of range", revision)
@@ -237,16 +242,16 @@ func checkWindow(startMs int64, seconds int32, revision uint64) error {
 	return nil
 }
 
-func chargeRow(c *power.Charge, holder, price int32) row {
-	r := row{
-		start: c.StartMs / 1000, holder: holder, seconds: c.Seconds, idle: int64(c.Idle),
-		seenMs: c.SeenMs, lastOff: c.LastMs - c.StartMs, price: price, revision: c.Revision,
+func chargeRow(c *power.Charge, holder, price int32) format.Row {
+	r := format.Row{
+		Start: c.StartMs / 1000, Holder: holder, Seconds: c.Seconds, Idle: int64(c.Idle),
+		SeenMs: c.SeenMs, LastOff: c.LastMs - c.StartMs, Price: price, Revision: c.Revision,
 	}
-	for i := range r.energy {
-		r.energy[i], r.counter[i] = int64(c.Energy[i]), int64(c.Counter[i])
+	for i := range r.Energy {
+		r.Energy[i], r.Counter[i] = int64(c.Energy[i]), int64(c.Counter[i])
 	}
 	if c.Integrated {
-		r.flags |= flagIntegrated
+		r.Flags |= format.Integrated
 	}
 	return r
 }
@@ -264,7 +269,7 @@ func split[R any](rows []R, a, b int64, start func(*R) int64) (before, between, 
 }
 
 // upsert writes rows of open hours.
-func (s *Store) upsert(ctx context.Context, rows []row) error {
+func (s *Store) upsert(ctx context.Context, rows []format.Row) error {
 	var buf []byte
 	args := make([]any, 0, 3*rowsPerInsert)
 	for len(rows) > 0 {
@@ -279,8 +284,8 @@ func (s *Store) upsert(ctx context.Context, rows []row) error {
 		args = args[:0]
 		for i := range rows[:n] {
 			at := len(buf)
-			buf = appendRow(buf, &rows[i])
-			args = append(args, rowKey(rows[i].start, rows[i].holder), int64(rows[i].revision), buf[at:len(buf):len(buf)])
+			buf = format.AppendRow(buf, &rows[i])
+			args = append(args, format.Key(rows[i].Start, rows[i].Holder), int64(rows[i].Revision), buf[at:len(buf):len(buf)])
 		}
 		if _, err := s.w.ExecContext(ctx, query, args...); err != nil {
 			return err
@@ -292,19 +297,19 @@ func (s *Store) upsert(ctx context.Context, rows []row) error {
 }
 
 // moveFirst moves the first row of holders back to rows that are earlier.
-func (s *Store) moveFirst(ctx context.Context, st *stage, rows []row) (map[int32]int64, error) {
+func (s *Store) moveFirst(ctx context.Context, st *stage, rows []format.Row) (map[int32]int64, error) {
 	earlier := map[int32]int64{}
 	for i := range rows {
 		r := &rows[i]
-		first, ok := st.first[r.holder]
+		first, ok := st.first[r.Holder]
 		if !ok {
-			first = s.last[r.holder].first // only writers change it
+			first = s.last[r.Holder].first // only writers change it
 		}
-		if e, ok := earlier[r.holder]; ok {
+		if e, ok := earlier[r.Holder]; ok {
 			first = e
 		}
-		if r.start < first {
-			earlier[r.holder] = r.start
+		if r.Start < first {
+			earlier[r.Holder] = r.Start
 		}
 	}
 	for id, first := range earlier {
@@ -317,7 +322,7 @@ func (s *Store) moveFirst(ctx context.Context, st *stage, rows []row) (map[int32
 
 // markStale notes the closed hours whose sums by space no longer hold: those
 // restated, and all of a holder that moved to another space.
-func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]span, error) {
+func (s *Store) markStale(ctx context.Context, st *stage, restated []format.Row) ([]span, error) {
 	var add []span
 	note := func(from, to int64) {
 		to = min(to, s.at().sealedBefore)
@@ -331,12 +336,12 @@ func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]spa
 		}
 	}
 	for i := range restated {
-		hour := hourOf(restated[i].start)
-		note(hour, hour+hourSeconds)
+		hour := format.HourOf(restated[i].Start)
+		note(hour, hour+format.HourSeconds)
 	}
 	for _, id := range st.moved() {
 		l := s.last[id]
-		note(hourOf(l.first), hourOf(l.last)+hourSeconds)
+		note(format.HourOf(l.first), format.HourOf(l.last)+format.HourSeconds)
 	}
 	for _, sp := range add {
 		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", sp.from, sp.to); err != nil {
@@ -346,31 +351,29 @@ func (s *Store) markStale(ctx context.Context, st *stage, restated []row) ([]spa
 	return add, nil
 }
 
-func hourOf(seconds int64) int64 { return seconds - seconds%hourSeconds }
-
 // A change is what a commit did.
 type change struct {
-	rows     []row         // by start and holder
-	hot      []row         // those of open hours
+	rows     []format.Row  // by start and holder
+	hot      []format.Row  // those of open hours
 	replaced []replacement // those of open hours that recent has let go of
-	hotNodes []nodeRow
+	hotNodes []format.NodeRow
 	moved    []int32         // holders that are in another space now
 	earlier  map[int32]int64 // first rows that were not known to be the first
 }
 
 // replacements returns what the rows of open hours that recent has let go of
 // are about to replace.
-func (s *Store) replacements(ctx context.Context, hot []row) (list []replacement, err error) {
+func (s *Store) replacements(ctx context.Context, hot []format.Row) (list []replacement, err error) {
 	m := &s.recent
 	for i := range hot {
-		if hot[i].start >= m.from {
+		if hot[i].Start >= m.from {
 			break
 		}
-		if m.hour(hourOf(hot[i].start)) == nil {
+		if m.hour(format.HourOf(hot[i].Start)) == nil {
 			continue
 		}
 		r := replacement{new: hot[i]}
-		err := scanRows(ctx, s.w, hot[i].start, hot[i].start+1, hot[i].holder, hot[i].holder, func(old *row) error {
+		err := scanRows(ctx, s.w, hot[i].Start, hot[i].Start+1, hot[i].Holder, hot[i].Holder, func(old *format.Row) error {
 			was := *old
 			r.old = &was
 			return nil
@@ -388,24 +391,24 @@ func (s *Store) replacements(ctx context.Context, hot []row) (list []replacement
 func (s *Store) committed(c change) {
 	if s.sealing != nil {
 		for i := range c.hot {
-			s.sealing.touch(c.hot[i].start, c.hot[i].holder)
+			s.sealing.touch(c.hot[i].Start, c.hot[i].Holder)
 		}
 		for i := range c.hotNodes {
-			s.sealing.touchNode(c.hotNodes[i].start, c.hotNodes[i].node)
+			s.sealing.touchNode(c.hotNodes[i].Start, c.hotNodes[i].Node)
 		}
 	}
 	s.lives.Lock()
 	defer s.lives.Unlock()
 	for i := range c.rows {
 		r := &c.rows[i]
-		if int(r.holder) >= len(s.last) {
-			s.last = put(s.last, r.holder, lifetime{})
+		if int(r.Holder) >= len(s.last) {
+			s.last = put(s.last, r.Holder, lifetime{})
 		}
-		l := &s.last[r.holder]
+		l := &s.last[r.Holder]
 		if l.last == 0 {
-			*l = lifetime{r.start, r.start}
+			*l = lifetime{r.Start, r.Start}
 		}
-		l.last = max(l.last, r.start)
+		l.last = max(l.last, r.Start)
 	}
 	for id, first := range c.earlier {
 		s.last[id].first = first
@@ -424,12 +427,12 @@ func readStale(ctx context.Context, w *writer) (list []span, err error) {
 }
 
 // post writes what an append changed to the outbox.
-func (s *Store) post(ctx context.Context, st *stage, rows, restated []row) error {
+func (s *Store) post(ctx context.Context, st *stage, rows, restated []format.Row) error {
 	if len(rows) > 0 {
 		keys := binary.AppendUvarint(nil, uint64(len(rows)))
 		prev := int64(0)
 		for i := range rows {
-			k := rowKey(rows[i].start, rows[i].holder)
+			k := format.Key(rows[i].Start, rows[i].Holder)
 			keys = binary.AppendUvarint(keys, uint64(k-prev))
 			prev = k
 		}
@@ -439,7 +442,7 @@ func (s *Store) post(ctx context.Context, st *stage, rows, restated []row) error
 	}
 	hour := int64(-1)
 	for i := range restated {
-		if h := hourOf(restated[i].start); h != hour {
+		if h := format.HourOf(restated[i].Start); h != hour {
 			hour = h
 			if err := s.postEntry(ctx, HourClosed, binary.AppendUvarint(nil, uint64(h))); err != nil {
 				return err

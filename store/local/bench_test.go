@@ -14,6 +14,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 const day0 = 1_760_054_400_000
@@ -199,7 +200,7 @@ func TestMain(m *testing.M) {
 
 func benchmarkSum(b *testing.B, q store.Query) {
 	s, days := history(b)
-	q.FromMs, q.ToMs = day0, day0+days*24*hourMs
+	q.FromMs, q.ToMs = day0, day0+days*24*format.HourMs
 	var took []time.Duration
 	before := cpuSeconds()
 	for b.Loop() {
@@ -217,11 +218,11 @@ func benchmarkSum(b *testing.B, q store.Query) {
 }
 
 func BenchmarkSumNamespace30d(b *testing.B) {
-	benchmarkSum(b, store.Query{StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}})
+	benchmarkSum(b, store.Query{StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace}})
 }
 
 func BenchmarkSumWorkload30d(b *testing.B) {
-	benchmarkSum(b, store.Query{StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace, store.Workload}})
+	benchmarkSum(b, store.Query{StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace, store.Workload}})
 }
 
 func BenchmarkSumTotal30d(b *testing.B) {
@@ -229,7 +230,7 @@ func BenchmarkSumTotal30d(b *testing.B) {
 }
 
 func BenchmarkWorkload30d(b *testing.B) {
-	benchmarkSum(b, store.Query{StepMs: hourMs, Match: map[store.Dimension]string{store.Namespace: "team-7", store.Workload: "service-7"}})
+	benchmarkSum(b, store.Query{StepMs: format.HourMs, Match: map[store.Dimension]string{store.Namespace: "team-7", store.Workload: "service-7"}})
 }
 
 func BenchmarkWorkloadMinutes30d(b *testing.B) {
@@ -316,7 +317,7 @@ func BenchmarkUnderIngest(b *testing.B) {
 	s := openTest(b, filepath.Join(b.TempDir(), "books.db"), DefaultConfig())
 	f := newFleet(10_000, 10, 50)
 	f.holders = f.holders[:100_000]
-	from := int64(day0) - day0%hourMs
+	from := int64(day0) - day0%format.HourMs
 	const minutes = 25
 	position := uint64(0)
 	write := func(at int64) {
@@ -343,11 +344,11 @@ func BenchmarkUnderIngest(b *testing.B) {
 		}},
 		{"workloads", func() error { _, _, err := s.Power(b.Context(), power); return err }},
 		{"hourly-by-namespace", func() error {
-			_, err := s.Sum(b.Context(), store.Query{FromMs: from, ToMs: from + hourMs, StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}})
+			_, err := s.Sum(b.Context(), store.Query{FromMs: from, ToMs: from + format.HourMs, StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace}})
 			return err
 		}},
 		{"hourly-by-workload", func() error {
-			_, err := s.Sum(b.Context(), store.Query{FromMs: from, ToMs: from + hourMs, StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace, store.Workload}})
+			_, err := s.Sum(b.Context(), store.Query{FromMs: from, ToMs: from + format.HourMs, StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace, store.Workload}})
 			return err
 		}},
 	}

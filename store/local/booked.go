@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A BookedNode is a node the books have rows of.
@@ -89,28 +90,28 @@ func (s *Store) Booked(ctx context.Context, cluster, node string, fromMs, toMs i
 				holders = append(holders, h.id)
 			}
 		}
-		err := s.holderRows(ctx, sn, holders, []span{sp}, func(r *row) error {
-			if r.start >= sp.from && r.start < sp.to {
-				w := found[r.start*1000]
-				w.Charges = append(w.Charges, r.charge(&sn.dims))
-				found[r.start*1000] = w
+		err := s.holderRows(ctx, sn, holders, []span{sp}, func(r *format.Row) error {
+			if r.Start >= sp.from && r.Start < sp.to {
+				w := found[r.Start*1000]
+				w.Charges = append(w.Charges, chargeOf(r, &sn.dims))
+				found[r.Start*1000] = w
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		take := func(rows []nodeRow) {
+		take := func(rows []format.NodeRow) {
 			for i := range rows {
-				if r := &rows[i]; r.node == id && r.start >= sp.from && r.start < sp.to {
-					w, whole := found[r.start*1000], r.window(sn.nodes[id])
+				if r := &rows[i]; r.Node == id && r.Start >= sp.from && r.Start < sp.to {
+					w, whole := found[r.Start*1000], windowOf(r, sn.nodes[id])
 					w.Node = &whole
-					found[r.start*1000] = w
+					found[r.Start*1000] = w
 				}
 			}
 		}
 		for _, hour := range hoursBetween(max(sp.from, sn.minutesFrom), min(sp.to, sn.sealedBefore)) {
-			key := rowKey(hour, id)
+			key := format.Key(hour, id)
 			data, err := blob(ctx, sn, "SELECT data FROM sealed_nodes WHERE key = ?", key)
 			if err != nil || data == nil {
 				if err != nil {
@@ -118,14 +119,14 @@ func (s *Store) Booked(ctx context.Context, cluster, node string, fromMs, toMs i
 				}
 				continue
 			}
-			rows, err := readNodeRows(key, data)
+			rows, err := format.ReadNodeRows(key, data)
 			if err != nil {
 				return fmt.Errorf("row %d of sealed_nodes: %w", key, err)
 			}
 			take(rows)
 		}
-		return scanNodes(ctx, sn, max(sp.from, sn.sealedBefore), sp.to, func(r *nodeRow) error {
-			take([]nodeRow{*r})
+		return scanNodes(ctx, sn, max(sp.from, sn.sealedBefore), sp.to, func(r *format.NodeRow) error {
+			take([]format.NodeRow{*r})
 			return nil
 		})
 	})
@@ -135,15 +136,15 @@ func (s *Store) Booked(ctx context.Context, cluster, node string, fromMs, toMs i
 	return found, nil
 }
 
-// charge returns the charge a row was made of.
-func (r *row) charge(d *dims) power.Charge {
-	price := d.prices[r.price]
+// chargeOf returns the charge a row was made of.
+func chargeOf(r *format.Row, d *dims) power.Charge {
+	price := d.prices[r.Price]
 	c := power.Charge{
-		Holder: d.holders[r.holder].Holder, StartMs: r.start * 1000, Seconds: r.seconds, Idle: power.Microjoules(r.idle),
-		SeenMs: r.seenMs, LastMs: r.start*1000 + r.lastOff, Integrated: r.flags&flagIntegrated != 0, Price: &price, Revision: r.revision,
+		Holder: d.holders[r.Holder].Holder, StartMs: r.Start * 1000, Seconds: r.Seconds, Idle: power.Microjoules(r.Idle),
+		SeenMs: r.SeenMs, LastMs: r.Start*1000 + r.LastOff, Integrated: r.Flags&format.Integrated != 0, Price: &price, Revision: r.Revision,
 	}
-	for i := range r.energy {
-		c.Energy[i], c.Counter[i] = power.Microjoules(r.energy[i]), power.Microjoules(r.counter[i])
+	for i := range r.Energy {
+		c.Energy[i], c.Counter[i] = power.Microjoules(r.Energy[i]), power.Microjoules(r.Counter[i])
 	}
 	return c
 }

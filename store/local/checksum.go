@@ -43,6 +43,8 @@ func tableOf(name string) checkedTable {
 	return checkedTables[slices.IndexFunc(checkedTables, func(t checkedTable) bool { return t.name == name })]
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 func init() {
 	sqlite.MustRegisterDeterministicScalarFunction("row_sum", -1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
 		return rowChecksum(args), nil

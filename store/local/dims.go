@@ -11,6 +11,7 @@ import (
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A holder is an account holder as rows refer to it.
@@ -204,7 +205,7 @@ func (st *stage) insert(ctx context.Context, query string, args ...any) (int32, 
 		return 0, err
 	}
 	id, err := res.LastInsertId()
-	if err == nil && id > idMask {
+	if err == nil && id > format.IDMask {
 		err = fmt.Errorf("id %d does not fit a row key: %w", id, store.ErrFull)
 	}
 	return int32(id), err
@@ -281,7 +282,7 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 	}
 	next := &holder{Holder: h, node: node, space: spaceID, workload: workload}
 	if known == nil {
-		if st.holderSeq == idMask {
+		if st.holderSeq == format.IDMask {
 			return 0, fmt.Errorf("holder %d does not fit a row key: %w", st.holderSeq+1, store.ErrFull)
 		}
 		st.holderSeq++

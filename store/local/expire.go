@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/internal/index"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // expire removes single windows and hours that are older than their retention,
@@ -17,8 +18,8 @@ func (s *Store) expire(ctx context.Context, now time.Time) error {
 		minutes := s.at().newest - int64(s.cfg.MinutesRetention/time.Second)
 		hours := s.at().newest - int64(s.cfg.HoursRetention/time.Second)
 		// Only closed hours expire: the open ones have no sums yet.
-		s.next.minutesFrom = max(s.at().minutesFrom, min(hourOf(max(minutes, 0)), s.at().sealedBefore))
-		s.next.hoursFrom = max(s.at().hoursFrom, min(hourOf(max(hours, 0)), s.next.minutesFrom))
+		s.next.minutesFrom = max(s.at().minutesFrom, min(format.HourOf(max(minutes, 0)), s.at().sealedBefore))
+		s.next.hoursFrom = max(s.at().hoursFrom, min(format.HourOf(max(hours, 0)), s.next.minutesFrom))
 		at = s.next.horizons
 		return nil, nil
 	})
@@ -31,7 +32,7 @@ func (s *Store) expire(ctx context.Context, now time.Time) error {
 	} {
 		for more := true; more; {
 			err := s.write(ctx, func(ctx context.Context) (func(), error) {
-				res, err := s.w.ExecContext(ctx, "DELETE FROM "+table+" WHERE key IN (SELECT key FROM "+table+" WHERE key < ? ORDER BY key LIMIT 2000)", rowKey(before, 0))
+				res, err := s.w.ExecContext(ctx, "DELETE FROM "+table+" WHERE key IN (SELECT key FROM "+table+" WHERE key < ? ORDER BY key LIMIT 2000)", format.Key(before, 0))
 				if err != nil {
 					return nil, err
 				}
@@ -55,7 +56,7 @@ func (s *Store) forgetHolders(ctx context.Context, before int64) error {
 	return s.write(ctx, func(ctx context.Context) (func(), error) {
 		var gone []int32
 		for id, h := range s.interns.dims.holders {
-			if h != nil && s.last[id].last+hourSeconds <= before {
+			if h != nil && s.last[id].last+format.HourSeconds <= before {
 				gone = append(gone, int32(id))
 			}
 		}

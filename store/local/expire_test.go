@@ -9,6 +9,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 func TestRetention(t *testing.T) {
@@ -45,18 +46,18 @@ func TestRetention(t *testing.T) {
 	}
 	ask := func(step int64) map[int64][]store.Row {
 		t.Helper()
-		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 24*hourMs, StepMs: step})
+		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 24*format.HourMs, StepMs: step})
 		if err != nil {
 			t.Fatal(err)
 		}
 		byHour := map[int64][]store.Row{}
 		for _, r := range rows {
-			h := (r.StartMs - day0) / hourMs
+			h := (r.StartMs - day0) / format.HourMs
 			byHour[h] = append(byHour[h], r)
 		}
 		return byHour
 	}
-	hours, minutes := ask(hourMs), ask(60_000)
+	hours, minutes := ask(format.HourMs), ask(60_000)
 	for h := range int64(11) {
 		wantHours, wantMinutes := 1, 60
 		switch {
@@ -87,18 +88,18 @@ func TestRetention(t *testing.T) {
 		t.Error("a holder is kept without rows, or gone with them")
 	}
 	// What is older than any minute is refused, not half booked.
-	before := fmt.Sprint(ask(hourMs))
-	if err := s.Append(t.Context(), store.Batch{Position: 9999, Charges: f.minute(day0 + 3*hourMs)}); err != nil {
+	before := fmt.Sprint(ask(format.HourMs))
+	if err := s.Append(t.Context(), store.Batch{Position: 9999, Charges: f.minute(day0 + 3*format.HourMs)}); err != nil {
 		t.Fatal(err)
 	}
-	if after := fmt.Sprint(ask(hourMs)); after != before {
+	if after := fmt.Sprint(ask(format.HourMs)); after != before {
 		t.Error("an expired row changed an answer")
 	}
 	// A holder that is forgotten may come back.
 	charges := f.minute(day0 + 631*60_000)
 	charges[0].Holder = &gone
 	put(631, charges)
-	if got := ask(hourMs)[10]; len(got) != 1 || got[0].Energy[power.CPU] != total[10] {
+	if got := ask(format.HourMs)[10]; len(got) != 1 || got[0].Energy[power.CPU] != total[10] {
 		t.Errorf("after a holder came back: %+v, want %d µJ", got, total[10])
 	}
 	if found, err := Verify(t.Context(), s.path, false); err != nil || len(found.Problems) > 0 {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 const killedEnv = "WATTLEDGER_TEST_APPEND_TO"
@@ -276,7 +277,7 @@ func TestFlippedBits(t *testing.T) {
 		}
 		step, group := int64(60_000), []store.Dimension{store.Workload}
 		if table != "minutes" && table != "sealed" {
-			step = hourMs
+			step = format.HourMs
 		}
 		if table == "space_hours" {
 			group = nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // What a store knows after it was opened again is what it knew before.
@@ -15,7 +16,7 @@ func TestReopen(t *testing.T) {
 	ask := func(s *Store) string {
 		t.Helper()
 		var all []any
-		for _, step := range []int64{0, 60_000, hourMs} {
+		for _, step := range []int64{0, 60_000, format.HourMs} {
 			rows, err := s.Sum(t.Context(), store.Query{ToMs: day0 * 2, StepMs: step, GroupBy: []store.Dimension{store.Namespace, store.Workload, store.ContainerID}})
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // maxAnswerRows bounds what one answer may hold.
@@ -40,7 +41,7 @@ type grouping struct {
 type group struct {
 	names   []string
 	holders int
-	sums    []sums // by price; the open step's
+	sums    []format.Sums // by price; the open step's
 }
 
 func newGrouping(q store.Query, d dims, newest int64) *grouping {
@@ -62,8 +63,8 @@ func (g *grouping) stepOf(ms int64) int64 {
 }
 
 // add adds an entry of a holder at startMs.
-func (g *grouping) add(startMs int64, e *sums) error {
-	id := int(e.id)
+func (g *grouping) add(startMs int64, e *format.Sums) error {
+	id := int(e.ID)
 	if id >= len(g.ofID) || id < 0 {
 		return nil
 	}
@@ -90,8 +91,8 @@ func (g *grouping) add(startMs int64, e *sums) error {
 }
 
 // addSpace adds an entry of a space at startMs.
-func (g *grouping) addSpace(startMs int64, e *sums) error {
-	id := int(e.id)
+func (g *grouping) addSpace(startMs int64, e *format.Sums) error {
+	id := int(e.ID)
 	if id >= len(g.ofSpace) || id < 0 {
 		return nil
 	}
@@ -109,14 +110,14 @@ func (g *grouping) addSpace(startMs int64, e *sums) error {
 	if len(grp.sums) == 0 {
 		g.open = append(g.open, at-1)
 	}
-	grp.holders += int(e.holders)
+	grp.holders += int(e.Holders)
 	return grp.add(e)
 }
 
-func (grp *group) add(e *sums) error {
+func (grp *group) add(e *format.Sums) error {
 	for i := range grp.sums {
-		if grp.sums[i].price == e.price {
-			if !grp.sums[i].add(e) {
+		if grp.sums[i].Price == e.Price {
+			if !grp.sums[i].Add(e) {
 				return fmt.Errorf("group %q: %w", strings.Join(grp.names, ":"), errOverflow)
 			}
 			return nil
@@ -145,17 +146,17 @@ func (g *grouping) close() error {
 	g.makeRoom()
 	for _, at := range g.open {
 		grp := &g.groups[at]
-		slices.SortFunc(grp.sums, func(a, b sums) int { return cmp.Compare(a.price, b.price) })
+		slices.SortFunc(grp.sums, func(a, b format.Sums) int { return cmp.Compare(a.Price, b.Price) })
 		for _, e := range grp.sums {
 			if len(g.rows) == maxAnswerRows {
 				return fmt.Errorf("%w: %d", store.ErrTooMany, maxAnswerRows)
 			}
 			r := store.Row{
-				StartMs: g.step, Group: grp.names, Idle: power.Microjoules(e.idle), Price: g.dims.prices[e.price],
-				SeenMs: e.seenMs, HeldMs: e.heldMs, LastMs: e.lastMs, Holders: grp.holders,
+				StartMs: g.step, Group: grp.names, Idle: power.Microjoules(e.Idle), Price: g.dims.prices[e.Price],
+				SeenMs: e.SeenMs, HeldMs: e.HeldMs, LastMs: e.LastMs, Holders: grp.holders,
 			}
-			for c := range e.energy {
-				r.Energy[c] = power.Microjoules(e.energy[c])
+			for c := range e.Energy {
+				r.Energy[c] = power.Microjoules(e.Energy[c])
 			}
 			g.rows = append(g.rows, r)
 		}

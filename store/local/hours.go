@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // An openHour is the sums of one open hour as of a commit: older rows are added
@@ -29,10 +32,10 @@ type olderSums struct {
 
 type olderList struct {
 	reading sync.Mutex
-	list    atomic.Pointer[[]sums]
+	list    atomic.Pointer[[]format.Sums]
 }
 
-func knownSums(list []sums) *olderSums {
+func knownSums(list []format.Sums) *olderSums {
 	o := unknownSums()
 	o.list.Store(&list)
 	return o
@@ -45,7 +48,7 @@ func (m *recent) hour(hour int64) *openHour {
 	if len(m.hours) == 0 {
 		return nil
 	}
-	i := (hour - m.hours[0].hour) / hourSeconds
+	i := (hour - m.hours[0].hour) / format.HourSeconds
 	if hour < m.hours[0].hour || i >= int64(len(m.hours)) {
 		return nil
 	}
@@ -53,7 +56,7 @@ func (m *recent) hour(hour int64) *openHour {
 }
 
 // read returns the sums of the older rows, from the file if need be.
-func (h *openHour) read(ctx context.Context, sn *snapshot) ([]sums, error) {
+func (h *openHour) read(ctx context.Context, sn *snapshot) ([]format.Sums, error) {
 	if p := h.older.list.Load(); p != nil {
 		return *p, nil
 	}
@@ -62,8 +65,8 @@ func (h *openHour) read(ctx context.Context, sn *snapshot) ([]sums, error) {
 	if p := h.older.list.Load(); p != nil {
 		return *p, nil
 	}
-	list := []sums{}
-	err := eachStart(ctx, sn, h.hour, min(h.hour+hourSeconds, sn.recent.from), func(st *recentRows) { list = addRecent(list, st) })
+	list := []format.Sums{}
+	err := eachStart(ctx, sn, h.hour, min(h.hour+format.HourSeconds, sn.recent.from), func(st *recentRows) { list = addRecent(list, st) })
 	if err != nil {
 		return nil, err
 	}
@@ -98,38 +101,40 @@ func (s *Store) readOpenHours(ctx context.Context) error {
 }
 
 // addRecent returns list, sorted by holder, with the rows of one start.
-func addRecent(list []sums, st *recentRows) []sums {
-	all := make([]sums, 0, max(len(list), len(st.rows)))
+func addRecent(list []format.Sums, st *recentRows) []format.Sums {
+	all := make([]format.Sums, 0, max(len(list), len(st.rows)))
 	for i := range st.rows {
 		e := st.rows[i].sums(st.start)
 		n := 0
-		for n < len(list) && list[n].id <= e.id {
+		for n < len(list) && list[n].ID <= e.ID {
 			n++
 		}
 		all, list = append(all, list[:n]...), list[n:]
 		first := len(all)
-		for first > 0 && all[first-1].id == e.id {
+		for first > 0 && all[first-1].ID == e.ID {
 			first--
 		}
-		all = accumulate(all, first, e)
+		all = format.Accumulate(all, first, e)
 	}
 	return append(all, list...)
 }
 
 // A replacement is a row and the one it takes the place of, if there is one.
 type replacement struct {
-	new row
-	old *row
+	new format.Row
+	old *format.Row
 }
 
 // openFrom is the first hour that sums are held of: the open ones but for those
 // that should have been sealed long ago, which may be any number.
-func openFrom(at *horizons, closable int64) int64 { return max(at.sealedBefore, closable-hourSeconds) }
+func openFrom(at *horizons, closable int64) int64 {
+	return max(at.sealedBefore, closable-format.HourSeconds)
+}
 
 // apart reports whether m remains true beside a file that has the change: nothing
 // of it is where the file is asked beside m, or moves what m has added up.
 func (m *recent) apart(c *change) bool {
-	return len(c.replaced) == 0 && len(c.moved) == 0 && (len(c.rows) == 0 || c.rows[0].start >= m.from)
+	return len(c.replaced) == 0 && len(c.moved) == 0 && (len(c.rows) == 0 || c.rows[0].Start >= m.from)
 }
 
 // after returns m as it is after a commit, as a draft or for readers.
@@ -142,13 +147,13 @@ func (m *recent) after(c change, at *horizons, closable int64, draft bool) recen
 	}
 	all := next
 	next.starts = all.between(next.from, at.newest+1)
-	for hour := openFrom(at, closable); hour <= at.newest; hour += hourSeconds {
+	for hour := openFrom(at, closable); hour <= at.newest; hour += format.HourSeconds {
 		before := m.hour(hour)
 		if before == nil {
 			before = &openHour{hour: hour, older: knownSums(nil)} // nothing was newer
 		}
 		older := before.older.replace(c.replaced, hour).move(c.moved)
-		end := hour + hourSeconds
+		end := hour + format.HourSeconds
 		for _, st := range all.between(hour, min(end, next.from)) {
 			older = older.add(st)
 		}
@@ -184,12 +189,12 @@ func (o *olderSums) move(moved []int32) *olderSums {
 	return o
 }
 
-func bySumsID(e sums, id int32) int { return int(e.id - id) }
+func bySumsID(e format.Sums, id int32) int { return int(e.ID - id) }
 
 // replace returns o after rows were put in the place of others.
 func (o *olderSums) replace(list []replacement, hour int64) *olderSums {
 	lo, _ := slices.BinarySearchFunc(list, hour, byStart)
-	hi, _ := slices.BinarySearchFunc(list, hour+hourSeconds, byStart)
+	hi, _ := slices.BinarySearchFunc(list, hour+format.HourSeconds, byStart)
 	list = list[lo:hi]
 	p := o.list.Load()
 	switch {
@@ -200,11 +205,11 @@ func (o *olderSums) replace(list []replacement, hour int64) *olderSums {
 	}
 	have := slices.Clone(*p)
 	for len(list) > 0 {
-		start, n := list[0].new.start, 0
-		var add []row
-		for ; n < len(list) && list[n].new.start == start; n++ {
+		start, n := list[0].new.Start, 0
+		var add []format.Row
+		for ; n < len(list) && list[n].new.Start == start; n++ {
 			r := &list[n]
-			if n > 0 && list[n-1].new.holder == r.new.holder {
+			if n > 0 && list[n-1].new.Holder == r.new.Holder {
 				return unknownSums() // which one counts is for the file to say
 			}
 			if r.old == nil {
@@ -221,34 +226,34 @@ func (o *olderSums) replace(list []replacement, hour int64) *olderSums {
 	return knownSums(have)
 }
 
-func byStart(r replacement, t int64) int { return int(r.new.start - t) }
+func byStart(r replacement, t int64) int { return int(r.new.Start - t) }
 
 // apply moves the sum that the old row is part of by the difference. It reports
 // whether it can tell: a newest sample that goes back, or another price, asks
 // for all rows.
-func (r *replacement) apply(list []sums) bool {
-	if r.new.revision < r.old.revision {
+func (r *replacement) apply(list []format.Sums) bool {
+	if r.new.Revision < r.old.Revision {
 		return true
 	}
-	i, ok := slices.BinarySearchFunc(list, r.old.holder, bySumsID)
-	for ok && i < len(list)-1 && list[i].id == r.old.holder && list[i].price != r.old.price {
+	i, ok := slices.BinarySearchFunc(list, r.old.Holder, bySumsID)
+	for ok && i < len(list)-1 && list[i].ID == r.old.Holder && list[i].Price != r.old.Price {
 		i++
 	}
-	was, is := r.old.sums(), r.new.sums()
-	if !ok || list[i].id != was.id || list[i].price != was.price || is.price != was.price || is.lastMs < was.lastMs {
+	was, is := r.old.Sums(), r.new.Sums()
+	if !ok || list[i].ID != was.ID || list[i].Price != was.Price || is.Price != was.Price || is.LastMs < was.LastMs {
 		return false
 	}
 	e := &list[i]
 	fits := true
 	move := func(sum *int64, is, was int64) {
-		fits = fits && was != math.MinInt64 && addTo(sum, is) && addTo(sum, -was)
+		fits = fits && was != math.MinInt64 && power.AddChecked(sum, is) && power.AddChecked(sum, -was)
 	}
-	for c := range e.energy {
-		move(&e.energy[c], is.energy[c], was.energy[c])
+	for c := range e.Energy {
+		move(&e.Energy[c], is.Energy[c], was.Energy[c])
 	}
-	move(&e.idle, is.idle, was.idle)
-	move(&e.seenMs, is.seenMs, was.seenMs)
-	move(&e.heldMs, is.heldMs, was.heldMs)
-	e.lastMs, e.revision = max(e.lastMs, is.lastMs), max(e.revision, is.revision)
+	move(&e.Idle, is.Idle, was.Idle)
+	move(&e.SeenMs, is.SeenMs, was.SeenMs)
+	move(&e.HeldMs, is.HeldMs, was.HeldMs)
+	e.LastMs, e.Revision = max(e.LastMs, is.LastMs), max(e.Revision, is.Revision)
 	return fits
 }

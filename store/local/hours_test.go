@@ -11,6 +11,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // plainBooks add up what was appended the plain way: every row in a map.
@@ -161,7 +162,7 @@ func testOpenHours(t *testing.T, r *rand.Rand, rounds int) {
 		}
 		newest += 60_000 * int64(r.IntN(4))
 		if r.IntN(60) == 0 {
-			newest += hourMs * int64(r.IntN(5))
+			newest += format.HourMs * int64(r.IntN(5))
 		}
 		revision++
 		for _, h := range holders {
@@ -183,7 +184,7 @@ func testOpenHours(t *testing.T, r *rand.Rand, rounds int) {
 		}
 		// In pieces, between which what is seen is what was there after one of them
 		// or before the first.
-		q := store.Query{StepMs: hourMs, GroupBy: []store.Dimension{store.Cluster, store.Namespace, store.WorkloadType}, ToMs: newest - newest%hourMs + hourMs}
+		q := store.Query{StepMs: format.HourMs, GroupBy: []store.Dimension{store.Cluster, store.Namespace, store.WorkloadType}, ToMs: newest - newest%format.HourMs + format.HourMs}
 		var possible [][]string
 		inPieces := r.IntN(3) == 0
 		if inPieces {
@@ -224,17 +225,17 @@ func testOpenHours(t *testing.T, r *rand.Rand, rounds int) {
 			continue
 		}
 		for _, q := range []store.Query{
-			{StepMs: hourMs, GroupBy: []store.Dimension{store.Cluster, store.Namespace}},
-			{StepMs: hourMs, GroupBy: []store.Dimension{store.WorkloadType}, Match: map[store.Dimension]string{store.Cluster: "c1"}},
-			{StepMs: hourMs, GroupBy: []store.Dimension{store.Workload, store.ContainerID}},
-			{StepMs: 2 * hourMs, GroupBy: []store.Dimension{store.Node, store.Namespace}},
-			{StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}, Match: map[store.Dimension]string{store.Workload: "w1"}},
+			{StepMs: format.HourMs, GroupBy: []store.Dimension{store.Cluster, store.Namespace}},
+			{StepMs: format.HourMs, GroupBy: []store.Dimension{store.WorkloadType}, Match: map[store.Dimension]string{store.Cluster: "c1"}},
+			{StepMs: format.HourMs, GroupBy: []store.Dimension{store.Workload, store.ContainerID}},
+			{StepMs: 2 * format.HourMs, GroupBy: []store.Dimension{store.Node, store.Namespace}},
+			{StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace}, Match: map[store.Dimension]string{store.Workload: "w1"}},
 			{StepMs: 5 * 60_000, GroupBy: []store.Dimension{store.Namespace}, FromMs: newest - 25*60_000},
-			{StepMs: hourMs, FromMs: newest - 70*60_000},
+			{StepMs: format.HourMs, FromMs: newest - 70*60_000},
 		} {
 			q.ToMs = newest + 60_000
-			if q.StepMs >= hourMs {
-				q.ToMs = newest - newest%hourMs + hourMs
+			if q.StepMs >= format.HourMs {
+				q.ToMs = newest - newest%format.HourMs + format.HourMs
 			}
 			if got, want := sumLines(t, s, q), plain.sum(q); !slices.Equal(got, want) {
 				same := func(list []string) func(string) bool {
@@ -294,7 +295,7 @@ func TestAnswersAreOfOneCommit(t *testing.T) {
 				t.Fatalf("minute %d is of commit %d, minute 0 of %d", i, r.Energy[0], rows[0].Energy[0])
 			}
 		}
-		whole, err := s.Sum(t.Context(), store.Query{FromMs: day0 - day0%hourMs, ToMs: day0 - day0%hourMs + hourMs, StepMs: hourMs})
+		whole, err := s.Sum(t.Context(), store.Query{FromMs: day0 - day0%format.HourMs, ToMs: day0 - day0%format.HourMs + format.HourMs, StepMs: format.HourMs})
 		if err != nil || len(whole) != 1 || whole[0].Energy[0]%minutes != 0 {
 			t.Fatal(whole, err)
 		}

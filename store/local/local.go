@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 var (
@@ -230,7 +231,7 @@ func (s *Store) load(ctx context.Context) error {
 	}
 	s.recent = m.recent
 	m.generations = make([]nodeState, len(m.dims.nodes))
-	err = scanNodes(ctx, s.w, m.newest-hourSeconds, m.newest+1, func(r *nodeRow) error {
+	err = scanNodes(ctx, s.w, m.newest-format.HourSeconds, m.newest+1, func(r *format.NodeRow) error {
 		noteNode(m.generations, r)
 		return nil
 	})

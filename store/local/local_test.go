@@ -12,6 +12,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 	"github.com/wattledger/wattledger/test/storetest"
 )
 
@@ -74,10 +75,10 @@ func TestAppendWhileSealing(t *testing.T) {
 	const rounds = 4
 	for hour := range int64(rounds) {
 		for m := range int64(3) {
-			put(f.minute(day0 + hour*hourMs + m*60_000))
+			put(f.minute(day0 + hour*format.HourMs + m*60_000))
 		}
 	}
-	next := f.minute(day0 + (rounds+1)*hourMs)
+	next := f.minute(day0 + (rounds+1)*format.HourMs)
 	put(next)
 	done := make(chan error, 1)
 	go func() { done <- s.Seal(t.Context()) }()
@@ -96,7 +97,7 @@ func TestAppendWhileSealing(t *testing.T) {
 		for hour := range int64(rounds) {
 			i := (written*37 + int(hour)*900) % len(f.holders)
 			c := next[i]
-			c.StartMs, c.Revision = day0+hour*hourMs, 1_000_000
+			c.StartMs, c.Revision = day0+hour*format.HourMs, 1_000_000
 			want[place{hour, i}] = c.Energy[power.CPU]
 			late = append(late, c)
 		}
@@ -104,7 +105,7 @@ func TestAppendWhileSealing(t *testing.T) {
 	}
 	t.Logf("%d batches came while sealing", written-1)
 	for hour := range int64(rounds) {
-		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0 + hour*hourMs, ToMs: day0 + hour*hourMs + 60_000, GroupBy: []store.Dimension{store.ContainerID}})
+		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0 + hour*format.HourMs, ToMs: day0 + hour*format.HourMs + 60_000, GroupBy: []store.Dimension{store.ContainerID}})
 		if err != nil || len(rows) != len(f.holders) {
 			t.Fatal(len(rows), err)
 		}

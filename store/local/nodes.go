@@ -8,6 +8,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // Nodes returns the newest window of each node that ended after fromMs and by toMs.
@@ -17,27 +18,27 @@ func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.D
 			return nil, fmt.Errorf("nodes: nodes have no %s", d)
 		}
 	}
-	newest := map[int32]nodeRow{}
+	newest := map[int32]format.NodeRow{}
 	var windows []power.NodeWindow
 	err := s.read(ctx, func(sn *snapshot) error {
-		take := func(r *nodeRow) error {
-			end := (r.start + int64(r.seconds)) * 1000
-			if n, ok := newest[r.node]; end > fromMs && end <= toMs && (!ok || r.start > n.start) {
-				newest[r.node] = *r
+		take := func(r *format.NodeRow) error {
+			end := (r.Start + int64(r.Seconds)) * 1000
+			if n, ok := newest[r.Node]; end > fromMs && end <= toMs && (!ok || r.Start > n.Start) {
+				newest[r.Node] = *r
 			}
 			return nil
 		}
 		// A window that ends in the range starts at most an hour before it.
-		from := max(ceilSeconds(fromMs)-hourSeconds, sn.minutesFrom, hourOf(min(sn.oldest, sn.newest)))
+		from := max(ceilSeconds(fromMs)-format.HourSeconds, sn.minutesFrom, format.HourOf(min(sn.oldest, sn.newest)))
 		to := min(max(ceilSeconds(toMs), from), sn.newest+1)
 		// Newest hours first: mostly the first one has every node.
-		for hour := hourOf(to); hour+hourSeconds > from && to > from; hour -= hourSeconds {
+		for hour := format.HourOf(to); hour+format.HourSeconds > from && to > from; hour -= format.HourSeconds {
 			var err error
 			if hour >= sn.sealedBefore {
-				err = scanNodes(ctx, sn, max(hour, from), min(hour+hourSeconds, to), take)
+				err = scanNodes(ctx, sn, max(hour, from), min(hour+format.HourSeconds, to), take)
 			} else {
-				err = scanRange(ctx, sn, "sealed_nodes", rowKey(hour, 0), rowKey(hour+1, 0), func(key int64, data []byte) error {
-					rows, err := readNodeRows(key, data)
+				err = scanRange(ctx, sn, "sealed_nodes", format.Key(hour, 0), format.Key(hour+1, 0), func(key int64, data []byte) error {
+					rows, err := format.ReadNodeRows(key, data)
 					for i := range rows {
 						_ = take(&rows[i])
 					}
@@ -62,7 +63,7 @@ func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.D
 			if n, ok := match[store.Node]; ok && n != k.name {
 				continue
 			}
-			windows = append(windows, r.window(k))
+			windows = append(windows, windowOf(&r, k))
 		}
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // flushOf returns a flush of which each holder's row says n, in pieces.
@@ -57,7 +58,7 @@ func TestFlushIsSeenWhole(t *testing.T) {
 				t.Fatalf("one container is of flush %d, another of %d", r.Energy[0], rows[0].Energy[0])
 			}
 		}
-		sums, err := s.Sum(t.Context(), store.Query{FromMs: day0 - day0%hourMs, ToMs: day0 - day0%hourMs + hourMs, StepMs: hourMs})
+		sums, err := s.Sum(t.Context(), store.Query{FromMs: day0 - day0%format.HourMs, ToMs: day0 - day0%format.HourMs + format.HourMs, StepMs: format.HourMs})
 		if err != nil || len(sums) != 1 || sums[0].Energy[0]%power.Microjoules(len(holders)) != 0 {
 			t.Fatalf("%+v, %v", sums, err)
 		}
@@ -116,7 +117,7 @@ func TestPieceOfOldRows(t *testing.T) {
 	}
 	total := func() power.Microjoules {
 		t.Helper()
-		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + hourMs, StepMs: hourMs})
+		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + format.HourMs, StepMs: format.HourMs})
 		if err != nil || len(rows) != 1 {
 			t.Fatal(rows, err)
 		}
@@ -154,7 +155,7 @@ func TestQuestionsDoNotWaitForCommit(t *testing.T) {
 	<-inFile
 	answered := make(chan error, 1)
 	go func() {
-		_, err := s.Sum(context.Background(), store.Query{FromMs: day0 - day0%hourMs, ToMs: day0 + hourMs, StepMs: hourMs})
+		_, err := s.Sum(context.Background(), store.Query{FromMs: day0 - day0%format.HourMs, ToMs: day0 + format.HourMs, StepMs: format.HourMs})
 		answered <- err
 	}()
 	select {
@@ -195,7 +196,7 @@ func TestFlushWarms(t *testing.T) {
 		if errs[0] != nil || errs[1] != nil {
 			t.Fatal(errs)
 		}
-		return containers, workloads, sumLines(t, s, store.Query{FromMs: day0 - day0%hourMs, ToMs: day0 + hourMs, StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}})
+		return containers, workloads, sumLines(t, s, store.Query{FromMs: day0 - day0%format.HourMs, ToMs: day0 + format.HourMs, StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace}})
 	}
 	write(1, 0)
 	if ask(s); len(s.at().power.views) != 1 {
@@ -246,7 +247,7 @@ func TestFlushWarms(t *testing.T) {
 func TestRunReadsOpenHours(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "books.db")
 	s := openTest(t, path, DefaultConfig())
-	start := int64(day0 - day0%hourMs)
+	start := int64(day0 - day0%format.HourMs)
 	for m := range int64(40) {
 		if err := s.Append(t.Context(), flushOf(uint64(m+1), someHolders(3), start+m*60_000, 1)[0]); err != nil {
 			t.Fatal(err)
@@ -270,7 +271,7 @@ func TestRunReadsOpenHours(t *testing.T) {
 	if h.older.list.Load() == nil {
 		t.Fatal("the sums of the open hour are left to the first who asks")
 	}
-	q := store.Query{FromMs: start, ToMs: start + hourMs, StepMs: hourMs, GroupBy: []store.Dimension{store.Namespace}}
+	q := store.Query{FromMs: start, ToMs: start + format.HourMs, StepMs: format.HourMs, GroupBy: []store.Dimension{store.Namespace}}
 	if got, want := sumLines(t, again, q), sumLines(t, s, q); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

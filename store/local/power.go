@@ -7,6 +7,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // Power returns the mean power of containers and VMs that were seen to the
@@ -70,23 +71,23 @@ func (s *Store) power(ctx context.Context, q store.PowerQuery) ([]store.PowerRow
 
 // eachRow calls f for every single window that starts in [from, to) and whose
 // holder is known, open hours or closed.
-func (s *Store) eachRow(ctx context.Context, sn *snapshot, from, to int64, f func(*row) error) error {
-	known := func(r *row) error {
-		if sn.holder(r.holder) == nil {
+func (s *Store) eachRow(ctx context.Context, sn *snapshot, from, to int64, f func(*format.Row) error) error {
+	known := func(r *format.Row) error {
+		if sn.holder(r.Holder) == nil {
 			return nil
 		}
 		return f(r)
 	}
 	from = max(from, sn.minutesFrom)
 	if from < sn.sealedBefore {
-		var reader sealedReader
-		err := scanRange(ctx, sn, "sealed", rowKey(hourOf(from), 0), rowKey(min(to, sn.sealedBefore), 0), func(key int64, data []byte) error {
-			rows, err := reader.read(key, data)
+		var reader format.SealedReader
+		err := scanRange(ctx, sn, "sealed", format.Key(format.HourOf(from), 0), format.Key(min(to, sn.sealedBefore), 0), func(key int64, data []byte) error {
+			rows, err := reader.Read(key, data)
 			if err != nil {
 				return err
 			}
 			for i := range rows {
-				if rows[i].start >= from && rows[i].start < to {
+				if rows[i].Start >= from && rows[i].Start < to {
 					if err := known(&rows[i]); err != nil {
 						return err
 					}
@@ -98,7 +99,7 @@ func (s *Store) eachRow(ctx context.Context, sn *snapshot, from, to int64, f fun
 			return err
 		}
 	}
-	return scanRows(ctx, sn, max(from, sn.sealedBefore), to, 0, idMask, known)
+	return scanRows(ctx, sn, max(from, sn.sealedBefore), to, 0, format.IDMask, known)
 }
 
 // A candidate is a row of the answer before it is known to be on the page. It
@@ -177,7 +178,7 @@ func byWorkload(uses []use, match *matcher) ([]candidate, error) {
 		}
 		w := &sums[k]
 		for c := range t.energy {
-			if !addTo((*int64)(&w.energy[c]), int64(t.energy[c])) {
+			if !power.AddChecked(&w.energy[c], t.energy[c]) {
 				return nil, errOverflow
 			}
 			w.watts[c] += t.watts[c]

@@ -8,11 +8,12 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // maxMinuteProfileMs is the longest range whose profile is made from minutes;
 // of a longer one it is made from hours.
-const maxMinuteProfileMs = 2 * 24 * hourMs
+const maxMinuteProfileMs = 2 * 24 * format.HourMs
 
 // Profiles returns how the workloads of each type used power, in the order of
 // power.Types; what no workload used is left out. The figures are over the
@@ -20,7 +21,7 @@ const maxMinuteProfileMs = 2 * 24 * hourMs
 func (s *Store) Profiles(ctx context.Context, fromMs, toMs int64, match map[store.Dimension]string) ([]store.ProfileRow, error) {
 	stepMs := int64(60_000)
 	if toMs-fromMs > maxMinuteProfileMs {
-		stepMs = hourMs
+		stepMs = format.HourMs
 	}
 	q := store.Query{FromMs: fromMs, ToMs: toMs, StepMs: stepMs, GroupBy: []store.Dimension{store.WorkloadType}, Match: match, WorkloadsOnly: true}
 	steps, err := s.Sum(ctx, q)
@@ -48,7 +49,7 @@ func (s *Store) Profiles(ctx context.Context, fromMs, toMs int64, match map[stor
 		}
 		last = r.Group
 		total, ok := totalOf(r.Energy)
-		if !ok || !addTo((*int64)(&p.Energy), int64(total)) {
+		if !ok || !power.AddChecked(&p.Energy, total) {
 			return nil, fmt.Errorf("profiles: type %s: %w", t, errOverflow)
 		}
 		p.Cost.Add(r.Price.Cost(total))
@@ -95,7 +96,7 @@ func (s *Store) Profiles(ctx context.Context, fromMs, toMs int64, match map[stor
 func totalOf(e power.Energy) (sum power.Microjoules, ok bool) {
 	ok = true
 	for _, c := range e {
-		ok = addTo((*int64)(&sum), int64(c)) && ok
+		ok = power.AddChecked(&sum, c) && ok
 	}
 	return sum, ok
 }

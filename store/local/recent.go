@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // recent mirrors the newest rows, so that what is asked most is answered without
@@ -38,11 +39,11 @@ type recentRow struct {
 	price    int32
 }
 
-func (w *recentRow) sums(start int64) sums {
-	return sums{
-		id: w.holder, price: w.price, energy: w.energy, idle: w.idle,
-		seenMs: int64(w.seenMs), heldMs: int64(w.seconds) * 1000,
-		lastMs: start*1000 + w.lastOff, revision: w.revision,
+func (w *recentRow) sums(start int64) format.Sums {
+	return format.Sums{
+		ID: w.holder, Price: w.price, Energy: w.energy, Idle: w.idle,
+		SeenMs: int64(w.seenMs), HeldMs: int64(w.seconds) * 1000,
+		LastMs: start*1000 + w.lastOff, Revision: w.revision,
 	}
 }
 
@@ -59,11 +60,11 @@ func (m *recent) between(from, to int64) []*recentRows {
 // with returns the starts after rows, sorted by start and holder, were written.
 // Rows that are held give way to those that are not older. Drafts are changed in
 // place if the result is to be one.
-func (m *recent) with(rows []row, draft bool) []*recentRows {
+func (m *recent) with(rows []format.Row, draft bool) []*recentRows {
 	starts := slices.Clone(m.starts)
 	for len(rows) > 0 {
-		start, n := rows[0].start, 1
-		for n < len(rows) && rows[n].start == start {
+		start, n := rows[0].Start, 1
+		for n < len(rows) && rows[n].Start == start {
 			n++
 		}
 		if start >= m.from {
@@ -82,26 +83,26 @@ func (m *recent) with(rows []row, draft bool) []*recentRows {
 	return starts
 }
 
-func recentOf(r *row) recentRow {
-	return recentRow{r.energy, r.idle, r.revision, r.lastOff, r.holder, r.seconds, r.seenMs, r.price}
+func recentOf(r *format.Row) recentRow {
+	return recentRow{r.Energy, r.Idle, r.Revision, r.LastOff, r.Holder, r.Seconds, r.SeenMs, r.Price}
 }
 
 // mergeRecent returns have with rows; both are sorted by holder.
-func mergeRecent(have []recentRow, rows []row) []recentRow {
+func mergeRecent(have []recentRow, rows []format.Row) []recentRow {
 	all := make([]recentRow, 0, max(len(have), len(rows)))
 	for i := range rows {
 		r := &rows[i]
 		n := 0
-		for n < len(have) && have[n].holder <= r.holder {
+		for n < len(have) && have[n].holder <= r.Holder {
 			n++
 		}
 		all, have = append(all, have[:n]...), have[n:]
 		w := recentOf(r)
 		last := len(all) - 1
 		switch {
-		case last < 0 || all[last].holder != r.holder:
+		case last < 0 || all[last].holder != r.Holder:
 			all = append(all, w)
-		case all[last].revision <= r.revision:
+		case all[last].revision <= r.Revision:
 			all[last] = w
 		}
 	}
@@ -109,18 +110,18 @@ func mergeRecent(have []recentRow, rows []row) []recentRow {
 }
 
 // merge changes a draft, so that the pieces of a flush do not copy it each.
-func (st *recentRows) merge(rows []row) {
+func (st *recentRows) merge(rows []format.Row) {
 	have, at := st.rows, 0
-	var fresh []row
+	var fresh []format.Row
 	for i := range rows {
 		r := &rows[i]
-		for at < len(have) && have[at].holder < r.holder {
+		for at < len(have) && have[at].holder < r.Holder {
 			at++
 		}
 		switch {
-		case at == len(have) || have[at].holder != r.holder:
+		case at == len(have) || have[at].holder != r.Holder:
 			fresh = append(fresh, *r)
-		case have[at].revision <= r.revision:
+		case have[at].revision <= r.Revision:
 			have[at] = recentOf(r)
 		}
 	}
@@ -151,7 +152,7 @@ func (st *recentRows) row(holder int32) *recentRow {
 func (s *Store) loadRecent(ctx context.Context, at *horizons) (recent, error) {
 	m := recent{seconds: int64(s.cfg.RecentWindow / time.Second)}
 	m.from = max(at.newest-m.seconds, at.sealedBefore)
-	for hour := openFrom(at, s.closable(at.newest)); hour <= at.newest; hour += hourSeconds {
+	for hour := openFrom(at, s.closable(at.newest)); hour <= at.newest; hour += format.HourSeconds {
 		older := unknownSums()
 		if hour >= m.from {
 			older = knownSums(nil)
@@ -164,15 +165,15 @@ func (s *Store) loadRecent(ctx context.Context, at *horizons) (recent, error) {
 
 // eachStart calls f for the rows of each start in [from, to), oldest first.
 func eachStart(ctx context.Context, w querier, from, to int64, f func(*recentRows)) error {
-	var rows []row
+	var rows []format.Row
 	flush := func() {
 		if len(rows) > 0 {
-			f(&recentRows{start: rows[0].start, rows: mergeRecent(nil, rows)})
+			f(&recentRows{start: rows[0].Start, rows: mergeRecent(nil, rows)})
 			rows = rows[:0]
 		}
 	}
-	err := scanRows(ctx, w, from, to, 0, idMask, func(r *row) error {
-		if len(rows) > 0 && rows[0].start != r.start {
+	err := scanRows(ctx, w, from, to, 0, format.IDMask, func(r *format.Row) error {
+		if len(rows) > 0 && rows[0].Start != r.Start {
 			flush()
 		}
 		rows = append(rows, *r)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // Repair moves a database into the folder aside and makes a new one of what is
@@ -372,5 +373,5 @@ func keyTime(key int64) string {
 	if key < 0 || key >= 1<<62 {
 		return "the end"
 	}
-	return time.Unix(keyStart(key), 0).UTC().Format(time.RFC3339)
+	return time.Unix(format.KeyStart(key), 0).UTC().Format(time.RFC3339)
 }

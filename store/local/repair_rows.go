@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // blobs copies the rows and sums. The sums of closed hours and their rows are
@@ -19,18 +20,18 @@ func (r *rescue) blobs(ctx context.Context) error {
 		}
 	}
 	damaged := map[int64]bool{} // key of the rows of one holder and hour
-	var sealed sealedReader
+	var sealed format.SealedReader
 	err := r.scan(ctx, "sealed", "SELECT key, data FROM sealed", "key", 2, func(values []any) error {
 		key, data := blobOf(values)
-		list, err := sealed.read(key, data)
+		list, err := sealed.Read(key, data)
 		if err != nil {
 			damaged[key] = true
 			return nil
 		}
 		for i := range list {
-			r.prices[list[i].price] = true
+			r.prices[list[i].Price] = true
 		}
-		r.holders[keyID(key)] = true
+		r.holders[format.KeyID(key)] = true
 		_, err = r.to.ExecContext(ctx, "INSERT INTO sealed VALUES (?, ?)", key, data)
 		return err
 	})
@@ -38,18 +39,18 @@ func (r *rescue) blobs(ctx context.Context) error {
 		return fmt.Errorf("table sealed: %w", err)
 	}
 	again := map[int64]bool{} // chunks whose sums are to be made from the rows
-	var summed sumsReader
+	var summed format.SumsReader
 	err = r.scan(ctx, "hours", "SELECT key, data FROM hours", "key", 2, func(values []any) error {
 		key, data := blobOf(values)
-		list, err := summed.read(key, data)
+		list, err := summed.Read(key, data)
 		if err != nil {
 			again[key] = true
 			return nil
 		}
 		for i := range list {
-			r.prices[list[i].price], r.holders[list[i].id] = true, true
-			rows := rowKey(keyStart(key), list[i].id)
-			if i > 0 && list[i-1].id == list[i].id {
+			r.prices[list[i].Price], r.holders[list[i].ID] = true, true
+			rows := format.Key(format.KeyStart(key), list[i].ID)
+			if i > 0 && list[i-1].ID == list[i].ID {
 				continue
 			}
 			gone, err := r.gone(ctx, rows)
@@ -60,7 +61,7 @@ func (r *rescue) blobs(ctx context.Context) error {
 				continue
 			}
 			n := i + 1
-			for n < len(list) && list[n].id == list[i].id {
+			for n < len(list) && list[n].ID == list[i].ID {
 				n++
 			}
 			delete(damaged, rows)
@@ -75,9 +76,9 @@ func (r *rescue) blobs(ctx context.Context) error {
 		return fmt.Errorf("table hours: %w", err)
 	}
 	for key := range damaged {
-		again[rowKey(keyStart(key), chunkOf(keyID(key)))] = true
+		again[format.Key(format.KeyStart(key), chunkOf(format.KeyID(key)))] = true
 		r.lose("sealed, %d: the windows of holder %d in the hour from %s, up to 60 minutes; their sum is damaged, too: how much energy they held cannot be known",
-			key, keyID(key), keyTime(key))
+			key, format.KeyID(key), keyTime(key))
 	}
 	for _, key := range slices.Sorted(maps.Keys(again)) {
 		if err := r.sumAgain(ctx, key); err != nil {
@@ -90,7 +91,7 @@ func (r *rescue) blobs(ctx context.Context) error {
 // gone says whether the rows of a holder and hour, that ought to be there, could
 // not be read.
 func (r *rescue) gone(ctx context.Context, key int64) (bool, error) {
-	if !r.missing || keyStart(key) < r.minutesFrom {
+	if !r.missing || format.KeyStart(key) < r.minutesFrom {
 		return false, nil
 	}
 	data, err := blob(ctx, r.to, "SELECT data FROM sealed WHERE key = ?", key)
@@ -120,20 +121,20 @@ func (r *rescue) plain(ctx context.Context, table string) error {
 		if blobTables[table](key, revision, data) != nil {
 			switch table {
 			case "minutes":
-				r.lose("minutes, %d: 1 minute of holder %d, %s; how much energy it held cannot be known, and if the journal still has it, it is booked again", key, keyID(key), keyTime(key))
+				r.lose("minutes, %d: 1 minute of holder %d, %s; how much energy it held cannot be known, and if the journal still has it, it is booked again", key, format.KeyID(key), keyTime(key))
 			case "space_hours":
 				r.stale = true // made again from the hourly sums
 			default:
-				r.lose("%s, %d: what node %d was measured to use from %s on; its energy stays booked with its holders", table, key, keyID(key), keyTime(key))
+				r.lose("%s, %d: what node %d was measured to use from %s on; its energy stays booked with its holders", table, key, format.KeyID(key), keyTime(key))
 			}
 			return nil
 		}
 		if table == "minutes" {
-			var x row
-			if err := decodeRow(&x, key, uint64(revision), data); err != nil {
+			var x format.Row
+			if err := format.DecodeRow(&x, key, uint64(revision), data); err != nil {
 				return err
 			}
-			r.holders[x.holder], r.prices[x.price] = true, true
+			r.holders[x.Holder], r.prices[x.Price] = true, true
 		}
 		_, err := r.to.ExecContext(ctx, insert, values...)
 		return err
@@ -142,34 +143,34 @@ func (r *rescue) plain(ctx context.Context, table string) error {
 
 // flatten writes the hourly sums of a holder in the place of its windows: one
 // row for each price, that together say what the sums say.
-func (r *rescue) flatten(ctx context.Context, key int64, list []sums) error {
+func (r *rescue) flatten(ctx context.Context, key int64, list []format.Sums) error {
 	var total power.Energy
-	rows := make([]row, len(list))
+	rows := make([]format.Row, len(list))
 	for i := range list {
 		s := &list[i]
-		start := keyStart(key) + int64(i)
-		rows[i] = row{
-			start: start, holder: s.id, seconds: int32(s.heldMs / 1000), energy: s.energy, idle: s.idle,
-			seenMs: int32(s.seenMs), lastOff: s.lastMs - start*1000, price: s.price, revision: s.revision,
+		start := format.KeyStart(key) + int64(i)
+		rows[i] = format.Row{
+			Start: start, Holder: s.ID, Seconds: int32(s.HeldMs / 1000), Energy: s.Energy, Idle: s.Idle,
+			SeenMs: int32(s.SeenMs), LastOff: s.LastMs - start*1000, Price: s.Price, Revision: s.Revision,
 		}
 		for c := range total {
-			total[c] += power.Microjoules(s.energy[c])
+			total[c] += power.Microjoules(s.Energy[c])
 		}
 	}
 	r.lose("sealed, %d: the single windows of holder %d in the hour from %s, up to 60 minutes; the hour keeps its %.6f J as one row: 0 J are lost",
-		key, keyID(key), keyTime(key), total.Total().Joules())
-	_, err := r.to.ExecContext(ctx, "INSERT INTO sealed VALUES (?, ?)", key, appendSealed(nil, key, rows))
+		key, format.KeyID(key), keyTime(key), total.Total().Joules())
+	_, err := r.to.ExecContext(ctx, "INSERT INTO sealed VALUES (?, ?)", key, format.AppendSealed(nil, key, rows))
 	return err
 }
 
 // sumAgain makes the sums of 64 holders in an hour from their rows. Without rows
 // any more the energy is lost.
 func (r *rescue) sumAgain(ctx context.Context, key int64) error {
-	lo := rowKey(keyStart(key), keyID(key)<<chunkBits)
-	var list []sums
-	var sealed sealedReader
+	lo := format.Key(format.KeyStart(key), format.KeyID(key)<<chunkBits)
+	var list []format.Sums
+	var sealed format.SealedReader
 	err := scanRange(ctx, r.to, "sealed", lo, lo+1<<chunkBits, func(k int64, data []byte) error {
-		rows, err := sealed.read(k, data)
+		rows, err := sealed.Read(k, data)
 		list = appendRowSums(list, rows)
 		return err
 	})
@@ -179,10 +180,10 @@ func (r *rescue) sumAgain(ctx context.Context, key int64) error {
 	r.stale = true
 	if len(list) == 0 {
 		r.lose("hours, %d: the sums of holders %d to %d in the hour from %s, 60 minutes; its windows have expired: how much energy they held cannot be known",
-			key, keyID(key)<<chunkBits, keyID(key)<<chunkBits+1<<chunkBits-1, keyTime(key))
+			key, format.KeyID(key)<<chunkBits, format.KeyID(key)<<chunkBits+1<<chunkBits-1, keyTime(key))
 		return nil
 	}
-	_, err = r.to.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, appendSums(nil, key, list))
+	_, err = r.to.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, format.AppendSums(nil, key, list))
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A Tariff says what energy costs at a time in Unix milliseconds. What it says
@@ -71,15 +72,15 @@ type ratedKey struct {
 
 func (r *rerating) run(ctx context.Context, sp span, tell func(doneMs int64)) error {
 	at := r.s.at()
-	sp.from = max(sp.from, at.hoursFrom, hourOf(max(min(at.oldest, at.newest), 0)))
+	sp.from = max(sp.from, at.hoursFrom, format.HourOf(max(min(at.oldest, at.newest), 0)))
 	sp.to = min(sp.to, at.newest+1)
-	for hour := hourOf(sp.from); hour < sp.to; hour += hourSeconds {
+	for hour := format.HourOf(sp.from); hour < sp.to; hour += format.HourSeconds {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		part := span{max(sp.from, hour), min(sp.to, hour+hourSeconds)}
-		if part.to == at.newest+1 && hour+hourSeconds > part.to {
-			part.to = hour + hourSeconds // nothing starts later, so the hour is whole
+		part := span{max(sp.from, hour), min(sp.to, hour+format.HourSeconds)}
+		if part.to == at.newest+1 && hour+format.HourSeconds > part.to {
+			part.to = hour + format.HourSeconds // nothing starts later, so the hour is whole
 		}
 		if err := r.hour(ctx, hour, part); err != nil {
 			return fmt.Errorf("hour %s: %w", time.Unix(hour, 0).UTC().Format(time.RFC3339), err)
@@ -95,7 +96,7 @@ func (r *rerating) run(ctx context.Context, sp span, tell func(doneMs int64)) er
 // or if nothing else is left.
 func (r *rerating) hour(ctx context.Context, hour int64, part span) error {
 	price := r.steady(hour)
-	whole := part.from == hour && part.to == hour+hourSeconds
+	whole := part.from == hour && part.to == hour+format.HourSeconds
 	closed, bare, wrong := false, false, 0
 	sum := map[ratedKey]int64{}
 	err := r.s.read(ctx, func(sn *snapshot) error {
@@ -103,9 +104,9 @@ func (r *rerating) hour(ctx context.Context, hour int64, part span) error {
 		if !closed {
 			return nil
 		}
-		return eachSum(ctx, sn, hour, func(_ int64, list []sums) error {
+		return eachSum(ctx, sn, hour, func(_ int64, list []format.Sums) error {
 			for i := range list {
-				after := sn.prices[list[i].price]
+				after := sn.prices[list[i].Price]
 				if price == nil || after != *price {
 					wrong++
 				}
@@ -140,7 +141,7 @@ func (r *rerating) hour(ctx context.Context, hour int64, part span) error {
 // steady returns the price of a whole hour, nil if there are several.
 func (r *rerating) steady(hour int64) *power.Price {
 	price := r.tariff.At(hour * 1000)
-	for at := hour; at < hour+hourSeconds; at += 60 {
+	for at := hour; at < hour+format.HourSeconds; at += 60 {
 		if *r.tariff.At(at * 1000) != *price {
 			return nil
 		}
@@ -169,7 +170,7 @@ func (r *rerating) rateRows(ctx context.Context, part span) error {
 				}
 				st := r.s.interns.stage(r.s.w)
 				for i := range changed {
-					if changed[i].price, err = st.price(ctx, r.tariff.At(changed[i].start*1000)); err != nil {
+					if changed[i].Price, err = st.price(ctx, r.tariff.At(changed[i].Start*1000)); err != nil {
 						return nil, err
 					}
 				}
@@ -186,31 +187,31 @@ func (r *rerating) rateRows(ctx context.Context, part span) error {
 
 // collect adds up the rows of holders lo to hi that start in part of an hour,
 // and returns those whose price is not the tariff's, at their next revision.
-func (r *rerating) collect(ctx context.Context, w querier, d *dims, sealedBefore int64, part span, lo, hi int32) (changed []row, err error) {
+func (r *rerating) collect(ctx context.Context, w querier, d *dims, sealedBefore int64, part span, lo, hi int32) (changed []format.Row, err error) {
 	sum := map[ratedKey]int64{}
-	one := func(x *row) error {
-		if x.start < part.from || x.start >= part.to {
+	one := func(x *format.Row) error {
+		if x.Start < part.from || x.Start >= part.to {
 			return nil
 		}
-		after := *r.tariff.At(x.start * 1000)
-		e := x.sums()
+		after := *r.tariff.At(x.Start * 1000)
+		e := x.Sums()
 		if err := add(sum, d, &e, after); err != nil {
 			return err
 		}
-		if d.prices[x.price] != after {
+		if d.prices[x.Price] != after {
 			y := *x
-			y.revision++
+			y.Revision++
 			changed = append(changed, y)
 		}
 		return nil
 	}
-	hour := hourOf(part.from)
+	hour := format.HourOf(part.from)
 	if hour >= sealedBefore {
 		err = scanRows(ctx, w, part.from, part.to, lo, hi, one)
 	} else {
-		var reader sealedReader
-		err = scanRange(ctx, w, "sealed", rowKey(hour, lo), rowKey(hour, hi)+1, func(key int64, data []byte) error {
-			rows, err := reader.read(key, data)
+		var reader format.SealedReader
+		err = scanRange(ctx, w, "sealed", format.Key(hour, lo), format.Key(hour, hi)+1, func(key int64, data []byte) error {
+			rows, err := reader.Read(key, data)
 			for i := range rows {
 				if err == nil {
 					err = one(&rows[i])
@@ -234,17 +235,17 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 		if err != nil {
 			return nil, err
 		}
-		rated := map[int64][]sums{}
+		rated := map[int64][]format.Sums{}
 		changed := 0
-		err = eachSum(ctx, s.w, hour, func(key int64, list []sums) error {
-			var all []sums
+		err = eachSum(ctx, s.w, hour, func(key int64, list []format.Sums) error {
+			var all []format.Sums
 			for _, e := range list {
-				if e.price != id {
-					e.price = id
-					e.revision++
+				if e.Price != id {
+					e.Price = id
+					e.Revision++
 					changed++
 				}
-				all = accumulate(all, 0, e)
+				all = format.Accumulate(all, 0, e)
 			}
 			rated[key] = all
 			return nil
@@ -253,7 +254,7 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 			return nil, err
 		}
 		for key, all := range rated {
-			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, appendSums(nil, key, all)); err != nil {
+			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, format.AppendSums(nil, key, all)); err != nil {
 				return nil, err
 			}
 		}
@@ -262,7 +263,7 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 				return nil, err
 			}
 		}
-		stale := span{hour, hour + hourSeconds}
+		stale := span{hour, hour + format.HourSeconds}
 		if _, err := s.w.ExecContext(ctx, "INSERT INTO stale_hours (from_s, to_s) VALUES (?, ?)", stale.from, stale.to); err != nil {
 			return nil, err
 		}
@@ -273,10 +274,10 @@ func (r *rerating) rateSums(ctx context.Context, hour int64, price *power.Price)
 }
 
 // eachSum calls f with the sums by holder of one closed hour, chunk by chunk.
-func eachSum(ctx context.Context, w querier, hour int64, f func(key int64, list []sums) error) error {
-	var reader sumsReader
-	return scanRange(ctx, w, "hours", rowKey(hour, 0), rowKey(hour+1, 0), func(key int64, data []byte) error {
-		list, err := reader.read(key, data)
+func eachSum(ctx context.Context, w querier, hour int64, f func(key int64, list []format.Sums) error) error {
+	var reader format.SumsReader
+	return scanRange(ctx, w, "hours", format.Key(hour, 0), format.Key(hour+1, 0), func(key int64, data []byte) error {
+		list, err := reader.Read(key, data)
 		if err != nil {
 			return err
 		}
@@ -285,15 +286,15 @@ func eachSum(ctx context.Context, w querier, hour int64, f func(key int64, list 
 }
 
 // add adds an entry to what is kept apart by namespace and prices.
-func add(to map[ratedKey]int64, d *dims, e *sums, after power.Price) error {
-	h := d.holder(e.id)
+func add(to map[ratedKey]int64, d *dims, e *format.Sums, after power.Price) error {
+	h := d.holder(e.ID)
 	if h == nil {
 		return nil
 	}
-	k := ratedKey{h.Cluster, value(h.Holder, store.Namespace), d.prices[e.price], after}
+	k := ratedKey{h.Cluster, value(h.Holder, store.Namespace), d.prices[e.Price], after}
 	sum := to[k]
-	for _, part := range e.energy {
-		if !addTo(&sum, part) {
+	for _, part := range e.Energy {
+		if !power.AddChecked(&sum, part) {
 			return fmt.Errorf("namespace %s: %w", k.namespace, errOverflow)
 		}
 	}
@@ -304,7 +305,7 @@ func add(to map[ratedKey]int64, d *dims, e *sums, after power.Price) error {
 func (r *rerating) take(part map[ratedKey]int64) error {
 	for k, e := range part {
 		sum := r.energy[k]
-		if !addTo(&sum, e) {
+		if !power.AddChecked(&sum, e) {
 			return fmt.Errorf("namespace %s: %w", k.namespace, errOverflow)
 		}
 		r.energy[k] = sum

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 type tariffFunc func(ms int64) *power.Price
@@ -49,7 +50,7 @@ func TestRerate(t *testing.T) {
 	})
 	sum := func(step int64) map[string]power.Energy {
 		t.Helper()
-		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 24*hourMs, StepMs: step, GroupBy: []store.Dimension{store.Namespace}})
+		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 24*format.HourMs, StepMs: step, GroupBy: []store.Dimension{store.Namespace}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +74,7 @@ func TestRerate(t *testing.T) {
 		}
 		return r
 	}
-	hours, minutes := sum(hourMs), sum(60_000)
+	hours, minutes := sum(format.HourMs), sum(60_000)
 	before := entries()
 
 	// From the middle of an hour without minutes to the middle of the last sealed one.
@@ -86,7 +87,7 @@ func TestRerate(t *testing.T) {
 	if dry.Rows == 0 || !reflect.DeepEqual(dry, wet) {
 		t.Errorf("dry %+v\nwet %+v", dry, wet)
 	}
-	if want := []int64{day0 + 2*hourMs}; !reflect.DeepEqual(wet.Kept, want) {
+	if want := []int64{day0 + 2*format.HourMs}; !reflect.DeepEqual(wet.Kept, want) {
 		t.Errorf("kept %v, want %v", wet.Kept, want)
 	}
 	if len(wet.Spaces) != 3 || wet.Spaces[0].After.Total() <= wet.Spaces[0].Before.Total() {
@@ -99,12 +100,12 @@ func TestRerate(t *testing.T) {
 	if again := rate(from, to, false); again.Rows != 0 || entries() != told {
 		t.Errorf("the second run changed %d rows and told followers %d entries", again.Rows, entries()-told)
 	}
-	if !reflect.DeepEqual(hours, sum(hourMs)) || !reflect.DeepEqual(minutes, sum(60_000)) {
+	if !reflect.DeepEqual(hours, sum(format.HourMs)) || !reflect.DeepEqual(minutes, sum(60_000)) {
 		t.Error("energy has changed")
 	}
 	priced := func(want func(minute int64) power.Price) {
 		t.Helper()
-		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 24*hourMs, StepMs: 60_000})
+		rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 24*format.HourMs, StepMs: 60_000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +115,7 @@ func TestRerate(t *testing.T) {
 			}
 		}
 		// What followers are given agrees with the sums, hour by hour.
-		windows, err := s.HoursBetween(t.Context(), day0, day0+24*hourMs)
+		windows, err := s.HoursBetween(t.Context(), day0, day0+24*format.HourMs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +124,7 @@ func TestRerate(t *testing.T) {
 			cost[w.StartMs] += w.Cost.Total()
 		}
 		for _, group := range [][]store.Dimension{{store.Namespace}, {store.ContainerID}} {
-			list, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 10*hourMs, StepMs: hourMs, GroupBy: group})
+			list, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 10*format.HourMs, StepMs: format.HourMs, GroupBy: group})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +137,7 @@ func TestRerate(t *testing.T) {
 			}
 			for h, c := range left {
 				if c > 1e-9 || c < -1e-9 {
-					t.Errorf("by %v, hour %d: %v of %v is missing", group, (h-day0)/hourMs, c, cost[h])
+					t.Errorf("by %v, hour %d: %v of %v is missing", group, (h-day0)/format.HourMs, c, cost[h])
 				}
 			}
 		}
@@ -153,7 +154,7 @@ func TestRerate(t *testing.T) {
 		t.Errorf("all: %d rows, kept %v", all.Rows, all.Kept)
 	}
 	priced(func(minute int64) power.Price { return *tariff(day0 + minute*60_000) })
-	if !reflect.DeepEqual(hours, sum(hourMs)) {
+	if !reflect.DeepEqual(hours, sum(format.HourMs)) {
 		t.Error("energy has changed")
 	}
 	if found, err := Verify(t.Context(), s.path, false); err != nil || len(found.Problems) > 0 {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // keysPerStatement bounds the IN lists of point reads.
@@ -29,12 +31,12 @@ func blob(ctx context.Context, w querier, query string, key int64) ([]byte, erro
 // scanRows calls f for the rows of open hours that start in [from, to) and
 // whose holders are in [lo, hi], in the order of start and holder. The row is
 // good until f returns.
-func scanRows(ctx context.Context, w querier, from, to int64, lo, hi int32, f func(*row) error) error {
+func scanRows(ctx context.Context, w querier, from, to int64, lo, hi int32, f func(*format.Row) error) error {
 	if from >= to {
 		return nil
 	}
 	query := "SELECT key, revision, data FROM minutes WHERE key >= ? AND key < ? ORDER BY key"
-	if lo > 0 || hi < idMask {
+	if lo > 0 || hi < format.IDMask {
 		// One range for each start there is: holders of one start lie together.
 		query = `WITH RECURSIVE starts(s) AS (
 				SELECT (SELECT key >> 31 FROM minutes WHERE key >= ? ORDER BY key LIMIT 1)
@@ -44,19 +46,19 @@ func scanRows(ctx context.Context, w querier, from, to int64, lo, hi int32, f fu
 			SELECT m.key, m.revision, m.data FROM starts CROSS JOIN minutes m
 			WHERE m.key BETWEEN (s << 31) + ` + fmt.Sprint(lo) + ` AND (s << 31) + ` + fmt.Sprint(hi) + ` AND s < ` + fmt.Sprint(to)
 	}
-	rows, err := w.QueryContext(ctx, query, rowKey(from, 0), rowKey(to, 0))
+	rows, err := w.QueryContext(ctx, query, format.Key(from, 0), format.Key(to, 0))
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	var r row
+	var r format.Row
 	var key, revision int64
 	var data sql.RawBytes
 	for rows.Next() {
 		if err := rows.Scan(&key, &revision, &data); err != nil {
 			return err
 		}
-		if err := decodeRow(&r, key, uint64(revision), data); err != nil {
+		if err := format.DecodeRow(&r, key, uint64(revision), data); err != nil {
 			return fmt.Errorf("row %d of minutes: %w", key, err)
 		}
 		if err := f(&r); err != nil {
@@ -112,12 +114,12 @@ func scanBlobs(ctx context.Context, w querier, table, query string, f func(key i
 }
 
 // scanNodes calls f for the node windows of open hours that start in [from, to).
-func scanNodes(ctx context.Context, w querier, from, to int64, f func(*nodeRow) error) error {
+func scanNodes(ctx context.Context, w querier, from, to int64, f func(*format.NodeRow) error) error {
 	if from >= to {
 		return nil
 	}
-	return scanRange(ctx, w, "node_minutes", rowKey(max(from, 0), 0), rowKey(to, 0), func(key int64, data []byte) error {
-		rows, err := readNodeRows(key, data)
+	return scanRange(ctx, w, "node_minutes", format.Key(max(from, 0), 0), format.Key(to, 0), func(key int64, data []byte) error {
+		rows, err := format.ReadNodeRows(key, data)
 		if err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ CREATE TABLE node_minutes (key INTEGER PRIMARY KEY, revision INTEGER NOT NULL, d
 -- Closed hours: key is hour << 31 | holder (or node), one blob of rows each.
 CREATE TABLE sealed       (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE sealed_nodes (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
--- Sums of closed hours: by holder, 64 neighbouring holders to a blob, key is
+-- format.Sums of closed hours: by holder, 64 neighbouring holders to a blob, key is
 -- hour << 31 | holder / 64; and by space, one blob an hour, key is hour << 31.
 CREATE TABLE hours        (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE space_hours  (key INTEGER PRIMARY KEY, data BLOB NOT NULL);

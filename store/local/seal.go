@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 const (
@@ -27,20 +29,20 @@ type sealPass struct {
 }
 
 func (p *sealPass) touch(start int64, holder int32) {
-	if hourOf(start) == p.hour {
+	if format.HourOf(start) == p.hour {
 		p.holders[holder] = true
 	}
 }
 
 func (p *sealPass) touchNode(start int64, node int32) {
-	if hourOf(start) == p.hour {
+	if format.HourOf(start) == p.hour {
 		p.nodes[node] = true
 	}
 }
 
 // closable returns the moment before which hours are to be sealed.
 func (s *Store) closable(newest int64) int64 {
-	return max(0, hourOf(newest-int64(s.cfg.SealAfter/time.Second)))
+	return max(0, format.HourOf(newest-int64(s.cfg.SealAfter/time.Second)))
 }
 
 // Seal seals the hours that have closed, oldest first, and removes their rows
@@ -74,8 +76,8 @@ func (s *Store) Seal(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := s.sealHour(ctx, hourOf(oldest)); err != nil {
-			return fmt.Errorf("hour %s: %w", time.Unix(hourOf(oldest), 0).UTC().Format(time.RFC3339), err)
+		if err := s.sealHour(ctx, format.HourOf(oldest)); err != nil {
+			return fmt.Errorf("hour %s: %w", time.Unix(format.HourOf(oldest), 0).UTC().Format(time.RFC3339), err)
 		}
 	}
 }
@@ -85,7 +87,7 @@ func (s *Store) oldestOpen(ctx context.Context, from int64) (int64, error) {
 	oldest := int64(-1)
 	for _, table := range []string{"minutes", "node_minutes"} {
 		var start int64
-		err := s.readers.QueryRowContext(ctx, "SELECT key >> 31 FROM "+table+" WHERE key >= ? ORDER BY key LIMIT 1", rowKey(from, 0)).Scan(&start)
+		err := s.readers.QueryRowContext(ctx, "SELECT key >> 31 FROM "+table+" WHERE key >= ? ORDER BY key LIMIT 1", format.Key(from, 0)).Scan(&start)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
@@ -118,9 +120,9 @@ func (s *Store) sealHour(ctx context.Context, hour int64) error {
 			return err
 		}
 	}
-	nodeRows := map[int32][]nodeRow{}
-	err := scanNodes(ctx, s.readers, hour, hour+hourSeconds, func(r *nodeRow) error {
-		nodeRows[r.node] = append(nodeRows[r.node], *r)
+	nodeRows := map[int32][]format.NodeRow{}
+	err := scanNodes(ctx, s.readers, hour, hour+format.HourSeconds, func(r *format.NodeRow) error {
+		nodeRows[r.Node] = append(nodeRows[r.Node], *r)
 		return nil
 	})
 	if err != nil {
@@ -139,7 +141,7 @@ func (s *Store) sealHour(ctx context.Context, hour int64) error {
 			return nil, err
 		}
 		if data != nil {
-			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO space_hours VALUES (?, ?)", rowKey(hour, 0), data); err != nil {
+			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO space_hours VALUES (?, ?)", format.Key(hour, 0), data); err != nil {
 				return nil, err
 			}
 		}
@@ -148,7 +150,7 @@ func (s *Store) sealHour(ctx context.Context, hour int64) error {
 				return nil, err
 			}
 		}
-		s.next.sealedBefore = hour + hourSeconds
+		s.next.sealedBefore = hour + format.HourSeconds
 		return nil, nil
 	})
 }
@@ -169,11 +171,11 @@ func (s *Store) sealAgain(ctx context.Context, pass *sealPass, sealed int32) err
 			return err
 		}
 	}
-	nodeRows := map[int32][]nodeRow{}
+	nodeRows := map[int32][]format.NodeRow{}
 	if len(pass.nodes) > 0 {
-		err := scanNodes(ctx, s.w, pass.hour, pass.hour+hourSeconds, func(r *nodeRow) error {
-			if pass.nodes[r.node] {
-				nodeRows[r.node] = append(nodeRows[r.node], *r)
+		err := scanNodes(ctx, s.w, pass.hour, pass.hour+format.HourSeconds, func(r *format.NodeRow) error {
+			if pass.nodes[r.Node] {
+				nodeRows[r.Node] = append(nodeRows[r.Node], *r)
 			}
 			return nil
 		})
@@ -194,9 +196,9 @@ func (s *Store) sealHolders(ctx context.Context, hour int64, lo, hi int32) error
 }
 
 // openHour returns the open rows of one hour, by holder and start.
-func (s *Store) openHour(ctx context.Context, w querier, hour int64, lo, hi int32) ([]row, error) {
-	var rows []row
-	err := scanRows(ctx, w, hour, hour+hourSeconds, lo, hi, func(r *row) error {
+func (s *Store) openHour(ctx context.Context, w querier, hour int64, lo, hi int32) ([]format.Row, error) {
+	var rows []format.Row
+	err := scanRows(ctx, w, hour, hour+format.HourSeconds, lo, hi, func(r *format.Row) error {
 		rows = append(rows, *r)
 		return nil
 	})
@@ -205,22 +207,22 @@ func (s *Store) openHour(ctx context.Context, w querier, hour int64, lo, hi int3
 
 // byHolder brings rows from the order of start and holder into that of holder
 // and start. Counting beats sorting here by far: there are up to 60 rows a holder.
-func byHolder(rows []row, lo int32) []row {
+func byHolder(rows []format.Row, lo int32) []format.Row {
 	var at []int // holder - lo → index of its next row
 	for i := range rows {
-		at = put(at, rows[i].holder-lo, 0)
+		at = put(at, rows[i].Holder-lo, 0)
 	}
 	for i := range rows {
-		at[rows[i].holder-lo]++
+		at[rows[i].Holder-lo]++
 	}
 	sum := 0
 	for i, n := range at {
 		at[i] = sum
 		sum += n
 	}
-	sorted := make([]row, len(rows))
+	sorted := make([]format.Row, len(rows))
 	for i := range rows {
-		k := rows[i].holder - lo
+		k := rows[i].Holder - lo
 		sorted[at[k]] = rows[i]
 		at[k]++
 	}
@@ -228,11 +230,11 @@ func byHolder(rows []row, lo int32) []row {
 }
 
 // writeSealed writes the blobs and sums of whole chunks of one hour.
-func (s *Store) writeSealed(ctx context.Context, hour int64, rows []row) error {
-	var list []sums
+func (s *Store) writeSealed(ctx context.Context, hour int64, rows []format.Row) error {
+	var list []format.Sums
 	for len(rows) > 0 {
 		n := 1
-		for n < len(rows) && rows[n].holder == rows[0].holder {
+		for n < len(rows) && rows[n].Holder == rows[0].Holder {
 			n++
 		}
 		data, err := s.writeBlob(ctx, hour, rows[:n])
@@ -242,14 +244,14 @@ func (s *Store) writeSealed(ctx context.Context, hour int64, rows []row) error {
 		s.metrics.sealedRows.Add(float64(n))
 		s.metrics.sealedBytes.Add(float64(data))
 		list = appendRowSums(list, rows[:n])
-		holder, last := rows[0].holder, rows[n-1].start
+		holder, last := rows[0].Holder, rows[n-1].Start
 		if _, err := s.w.ExecContext(ctx, "UPDATE holders SET last = ? WHERE id = ? AND last < ?", last, holder, last); err != nil {
 			return err
 		}
 		rows = rows[n:]
-		if len(rows) == 0 || chunkOf(rows[0].holder) != chunkOf(holder) {
-			key := rowKey(hour, chunkOf(holder))
-			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, appendSums(nil, key, list)); err != nil {
+		if len(rows) == 0 || chunkOf(rows[0].Holder) != chunkOf(holder) {
+			key := format.Key(hour, chunkOf(holder))
+			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO hours VALUES (?, ?)", key, format.AppendSums(nil, key, list)); err != nil {
 				return err
 			}
 			list = list[:0]
@@ -258,31 +260,31 @@ func (s *Store) writeSealed(ctx context.Context, hour int64, rows []row) error {
 	return nil
 }
 
-func (s *Store) writeBlob(ctx context.Context, hour int64, rows []row) (int, error) {
-	key := rowKey(hour, rows[0].holder)
-	data := appendSealed(nil, key, rows)
+func (s *Store) writeBlob(ctx context.Context, hour int64, rows []format.Row) (int, error) {
+	key := format.Key(hour, rows[0].Holder)
+	data := format.AppendSealed(nil, key, rows)
 	_, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO sealed VALUES (?, ?)", key, data)
 	return len(data), err
 }
 
 // appendRowSums appends what rows of one holder add up to, by price.
-func appendRowSums(list []sums, rows []row) []sums {
+func appendRowSums(list []format.Sums, rows []format.Row) []format.Sums {
 	from := len(list)
 	for i := range rows {
-		list = accumulate(list, from, rows[i].sums())
+		list = format.Accumulate(list, from, rows[i].Sums())
 	}
 	return list
 }
 
-func (s *Store) sealNodes(ctx context.Context, hour int64, byNode map[int32][]nodeRow) error {
+func (s *Store) sealNodes(ctx context.Context, hour int64, byNode map[int32][]format.NodeRow) error {
 	ids := make([]int32, 0, len(byNode))
 	for id := range byNode {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		key := rowKey(hour, id)
-		if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO sealed_nodes VALUES (?, ?)", key, appendNodeRows(nil, key, byNode[id])); err != nil {
+		key := format.Key(hour, id)
+		if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO sealed_nodes VALUES (?, ?)", key, format.AppendNodeRows(nil, key, byNode[id])); err != nil {
 			return err
 		}
 	}
@@ -292,26 +294,26 @@ func (s *Store) sealNodes(ctx context.Context, hour int64, byNode map[int32][]no
 // spaceHour makes the sums by space of one hour from its sums by holder; nil
 // if it has none. The writer's connection is used: the hour may be new.
 func (s *Store) spaceHour(ctx context.Context, hour int64) ([]byte, error) {
-	bySpace := map[int32][]sums{}
+	bySpace := map[int32][]format.Sums{}
 	counted := map[int32]bool{}
-	var reader sumsReader
-	err := scanRange(ctx, s.w, "hours", rowKey(hour, 0), rowKey(hour+1, 0), func(key int64, data []byte) error {
-		list, err := reader.read(key, data)
+	var reader format.SumsReader
+	err := scanRange(ctx, s.w, "hours", format.Key(hour, 0), format.Key(hour+1, 0), func(key int64, data []byte) error {
+		list, err := reader.Read(key, data)
 		if err != nil {
 			return err
 		}
 		for i := range list {
 			e := list[i]
-			h := s.interns.dims.holder(e.id)
+			h := s.interns.dims.holder(e.ID)
 			if h == nil {
 				continue
 			}
-			first := !counted[e.id]
-			counted[e.id] = true
-			e.id, e.holders = h.space, 0
-			sp := accumulate(bySpace[h.space], 0, e)
+			first := !counted[e.ID]
+			counted[e.ID] = true
+			e.ID, e.Holders = h.space, 0
+			sp := format.Accumulate(bySpace[h.space], 0, e)
 			if first {
-				sp[0].holders++
+				sp[0].Holders++
 			}
 			bySpace[h.space] = sp
 		}
@@ -320,12 +322,12 @@ func (s *Store) spaceHour(ctx context.Context, hour int64) ([]byte, error) {
 	if err != nil || len(bySpace) == 0 {
 		return nil, err
 	}
-	var all []sums
+	var all []format.Sums
 	for _, sp := range bySpace {
 		all = append(all, sp...)
 	}
-	slices.SortStableFunc(all, func(a, b sums) int { return int(a.id) - int(b.id) })
-	return appendSums(nil, rowKey(hour, 0), all), nil
+	slices.SortStableFunc(all, func(a, b format.Sums) int { return int(a.ID) - int(b.ID) })
+	return format.AppendSums(nil, format.Key(hour, 0), all), nil
 }
 
 // sweep removes open rows that have been sealed, some at a time: until they
@@ -334,7 +336,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	for {
 		more := false
 		err := s.write(ctx, func(ctx context.Context) (func(), error) {
-			before := rowKey(s.at().sealedBefore, 0)
+			before := format.Key(s.at().sealedBefore, 0)
 			for _, table := range []string{"minutes", "node_minutes"} {
 				res, err := s.w.ExecContext(ctx, "DELETE FROM "+table+" WHERE key IN (SELECT key FROM "+table+" WHERE key < ? ORDER BY key LIMIT 10000)", before)
 				if err != nil {
@@ -370,7 +372,7 @@ func (s *Store) mend(ctx context.Context) error {
 				if err != nil {
 					return nil, err
 				}
-				key := rowKey(hour, 0)
+				key := format.Key(hour, 0)
 				if data == nil {
 					_, err = s.w.ExecContext(ctx, "DELETE FROM space_hours WHERE key = ?", key)
 				} else {
@@ -380,7 +382,7 @@ func (s *Store) mend(ctx context.Context) error {
 					return nil, err
 				}
 			}
-			rest := span{hour + hourSeconds, sp.to}
+			rest := span{hour + format.HourSeconds, sp.to}
 			if _, err := s.w.ExecContext(ctx, "DELETE FROM stale_hours WHERE from_s = ? AND to_s = ?", sp.from, sp.to); err != nil {
 				return nil, err
 			}

@@ -3,13 +3,15 @@ package local
 import (
 	"math/bits"
 	"sync"
+
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // spaceSums are what rows by holder add up to by space, made when first asked
 // for. They hold until one of the holders moves to another space.
 type spaceSums struct {
 	once    sync.Once
-	list    []sums
+	list    []format.Sums
 	holders []uint64 // a bit for each
 }
 
@@ -17,7 +19,7 @@ type spaceSums struct {
 type spaceAdder struct {
 	dims    *dims
 	at      []int32 // space → its first entry's place in list + 1
-	list    []sums
+	list    []format.Sums
 	holders []uint64
 }
 
@@ -26,24 +28,24 @@ func newSpaceAdder(d *dims) *spaceAdder {
 }
 
 // add adds an entry of a holder.
-func (a *spaceAdder) add(e sums) {
-	h := a.dims.holder(e.id)
+func (a *spaceAdder) add(e format.Sums) {
+	h := a.dims.holder(e.ID)
 	if h == nil {
 		return
 	}
-	a.holders[e.id/64] |= 1 << (e.id % 64)
-	e.id = h.space
+	a.holders[e.ID/64] |= 1 << (e.ID % 64)
+	e.ID = h.space
 	a.addSpace(&e)
 }
 
-func (a *spaceAdder) addSpace(e *sums) {
-	at := &a.at[e.id]
+func (a *spaceAdder) addSpace(e *format.Sums) {
+	at := &a.at[e.ID]
 	switch {
 	case *at == 0:
 		a.list = append(a.list, *e)
 		*at = int32(len(a.list))
-	case a.list[*at-1].price != e.price || !a.list[*at-1].add(e):
-		a.list = accumulate(a.list, int(*at-1), *e)
+	case a.list[*at-1].Price != e.Price || !a.list[*at-1].Add(e):
+		a.list = format.Accumulate(a.list, int(*at-1), *e)
 	}
 }
 
@@ -59,7 +61,7 @@ func (st *recentRows) inSpaces(d *dims) *spaceSums {
 	return &st.spaces
 }
 
-func (o *olderSums) inSpaces(d *dims, list []sums) *spaceSums {
+func (o *olderSums) inSpaces(d *dims, list []format.Sums) *spaceSums {
 	o.spaces.once.Do(func() {
 		a := newSpaceAdder(d)
 		for i := range list {
@@ -72,7 +74,7 @@ func (o *olderSums) inSpaces(d *dims, list []sums) *spaceSums {
 
 // inSpaces returns the sums of the whole hour, with the number of holders in
 // each space's first entry. older are those of its older rows, by holder.
-func (h *openHour) inSpaces(d *dims, older []sums) []sums {
+func (h *openHour) inSpaces(d *dims, older []format.Sums) []format.Sums {
 	h.spaces.once.Do(func() {
 		parts := []*spaceSums{h.older.inSpaces(d, older)}
 		for _, st := range h.recent {
@@ -90,7 +92,7 @@ func (h *openHour) inSpaces(d *dims, older []sums) []sums {
 		for i, set := range a.holders {
 			for ; set != 0; set &= set - 1 {
 				id := i*64 + bits.TrailingZeros64(set)
-				a.list[a.at[d.holders[id].space]-1].holders++
+				a.list[a.at[d.holders[id].space]-1].Holders++
 			}
 		}
 		h.spaces.list = a.list

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A few holders are read by their keys, many by reading everything.
@@ -28,7 +29,7 @@ func (s *Store) Sum(ctx context.Context, q store.Query) ([]store.Row, error) {
 	var rows []store.Row
 	err := s.read(ctx, func(sn *snapshot) error {
 		g := newGrouping(q, sn.dims, sn.newest)
-		r := reading{s: s, sn: sn, q: q, g: g, spaces: q.StepMs == hourMs && ofSpaces(q.GroupBy, q.Match)}
+		r := reading{s: s, sn: sn, q: q, g: g, spaces: q.StepMs == format.HourMs && ofSpaces(q.GroupBy, q.Match)}
 		if err := r.run(ctx); err != nil {
 			return err
 		}
@@ -53,9 +54,9 @@ type reading struct {
 	spaces  bool    // sums by space will do
 	few     bool    // only the holders in points match
 	points  []int32 // sorted
-	sealed  sealedReader
-	summed  sumsReader
-	rowSums sums
+	sealed  format.SealedReader
+	summed  format.SumsReader
+	rowSums format.Sums
 }
 
 // source is where a stretch of time is read from.
@@ -71,13 +72,13 @@ const (
 
 func (r *reading) run(ctx context.Context) error {
 	from, to := ceilSeconds(r.q.FromMs), ceilSeconds(r.q.ToMs)
-	from = max(from, r.sn.hoursFrom, hourOf(min(r.sn.oldest, r.sn.newest)), 0)
+	from = max(from, r.sn.hoursFrom, format.HourOf(min(r.sn.oldest, r.sn.newest)), 0)
 	end := min(to, r.sn.newest+1) // nothing starts later
 	if from >= end {
 		return nil
 	}
 	r.choosePoints(from, end)
-	hourly := r.q.StepMs%hourMs == 0
+	hourly := r.q.StepMs%format.HourMs == 0
 	var run span
 	var kind source
 	flush := func(next source, at span) error {
@@ -94,18 +95,18 @@ func (r *reading) run(ctx context.Context) error {
 		return nil
 	}
 	for t := from; t < end; {
-		hour := hourOf(t)
-		next := min(hour+hourSeconds, to)
-		whole := t == hour && next == hour+hourSeconds
+		hour := format.HourOf(t)
+		next := min(hour+format.HourSeconds, to)
+		whole := t == hour && next == hour+format.HourSeconds
 		var src source
 		switch {
 		case hour < r.sn.minutesFrom:
 			src = fromHours
 			if t != hour { // the hour started before the range
-				t = hour + hourSeconds
+				t = hour + format.HourSeconds
 				continue
 			}
-			next = hour + hourSeconds
+			next = hour + format.HourSeconds
 		case hour < r.sn.sealedBefore && whole && hourly:
 			src = fromHours
 		case hour < r.sn.sealedBefore:
@@ -117,8 +118,8 @@ func (r *reading) run(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				if hourOf(start) > hour {
-					t = hourOf(start)
+				if format.HourOf(start) > hour {
+					t = format.HourOf(start)
 					continue
 				}
 			} else if whole && hourly {
@@ -169,29 +170,29 @@ func (r *reading) choosePoints(from, to int64) {
 func (r *reading) readFrom(ctx context.Context, kind source, at span) error {
 	switch kind {
 	case fromSpaces:
-		return scanRange(ctx, r.sn, "space_hours", rowKey(at.from, 0), rowKey(at.to, 0), func(key int64, data []byte) error {
-			list, err := r.summed.read(key, data)
+		return scanRange(ctx, r.sn, "space_hours", format.Key(at.from, 0), format.Key(at.to, 0), func(key int64, data []byte) error {
+			list, err := r.summed.Read(key, data)
 			if err != nil {
 				return err
 			}
-			return r.each(list, keyStart(key)*1000, r.g.addSpace)
+			return r.each(list, format.KeyStart(key)*1000, r.g.addSpace)
 		})
 	case fromHours:
 		f := func(key int64, data []byte) error {
-			list, err := r.summed.read(key, data)
+			list, err := r.summed.Read(key, data)
 			if err != nil {
 				return err
 			}
-			return r.each(list, keyStart(key)*1000, r.g.add)
+			return r.each(list, format.KeyStart(key)*1000, r.g.add)
 		}
 		if r.few {
 			return scanKeys(ctx, r.sn, "hours", r.keys(at, chunkOf), f)
 		}
-		return scanRange(ctx, r.sn, "hours", rowKey(at.from, 0), rowKey(at.to, 0), f)
+		return scanRange(ctx, r.sn, "hours", format.Key(at.from, 0), format.Key(at.to, 0), f)
 	case fromSealed:
 		return r.readSealed(ctx, at)
 	case fromOpenHour:
-		for hour := at.from; hour < at.to; hour += hourSeconds {
+		for hour := at.from; hour < at.to; hour += format.HourSeconds {
 			if err := r.readOpenHour(ctx, hour); err != nil {
 				return err
 			}
@@ -203,7 +204,7 @@ func (r *reading) readFrom(ctx context.Context, kind source, at span) error {
 	return nil
 }
 
-func (r *reading) each(list []sums, startMs int64, add func(int64, *sums) error) error {
+func (r *reading) each(list []format.Sums, startMs int64, add func(int64, *format.Sums) error) error {
 	for i := range list {
 		if err := add(startMs, &list[i]); err != nil {
 			return err
@@ -221,28 +222,28 @@ func (r *reading) keys(at span, id func(int32) int32) []int64 {
 		}
 	}
 	var keys []int64
-	for hour := hourOf(at.from); hour < at.to; hour += hourSeconds {
+	for hour := format.HourOf(at.from); hour < at.to; hour += format.HourSeconds {
 		for _, i := range ids {
-			keys = append(keys, rowKey(hour, i))
+			keys = append(keys, format.Key(hour, i))
 		}
 	}
 	return keys
 }
 
-func (r *reading) addRow(w *row) error {
-	r.rowSums = w.sums()
-	return r.g.add(w.start*1000, &r.rowSums)
+func (r *reading) addRow(w *format.Row) error {
+	r.rowSums = w.Sums()
+	return r.g.add(w.Start*1000, &r.rowSums)
 }
 
 // readSealed reads single windows of closed hours. Blobs hold an hour of one
 // holder each, and steps may be shorter: the rows of an hour are put in the
 // order of their starts before they are added.
 func (r *reading) readSealed(ctx context.Context, at span) error {
-	var rows []row
+	var rows []format.Row
 	hour := int64(-1)
 	flush := func() error {
 		if r.q.StepMs != 0 {
-			slices.SortStableFunc(rows, func(a, b row) int { return int(a.start - b.start) })
+			slices.SortStableFunc(rows, func(a, b format.Row) int { return int(a.Start - b.Start) })
 		}
 		for i := range rows {
 			if err := r.addRow(&rows[i]); err != nil {
@@ -253,13 +254,13 @@ func (r *reading) readSealed(ctx context.Context, at span) error {
 		return nil
 	}
 	f := func(key int64, data []byte) error {
-		if keyStart(key) != hour {
+		if format.KeyStart(key) != hour {
 			if err := flush(); err != nil {
 				return err
 			}
-			hour = keyStart(key)
+			hour = format.KeyStart(key)
 		}
-		id := keyID(key)
+		id := format.KeyID(key)
 		if int(id) >= len(r.g.ofID) {
 			return nil
 		}
@@ -269,12 +270,12 @@ func (r *reading) readSealed(ctx context.Context, at span) error {
 		if r.g.ofID[id] < 0 {
 			return nil
 		}
-		list, err := r.sealed.read(key, data)
+		list, err := r.sealed.Read(key, data)
 		if err != nil {
 			return err
 		}
 		for i := range list {
-			if list[i].start >= at.from && list[i].start < at.to {
+			if list[i].Start >= at.from && list[i].Start < at.to {
 				rows = append(rows, list[i])
 			}
 		}
@@ -284,7 +285,7 @@ func (r *reading) readSealed(ctx context.Context, at span) error {
 	if r.few {
 		err = scanKeys(ctx, r.sn, "sealed", r.keys(at, func(p int32) int32 { return p }), f)
 	} else {
-		err = scanRange(ctx, r.sn, "sealed", rowKey(hourOf(at.from), 0), rowKey(at.to, 0), f)
+		err = scanRange(ctx, r.sn, "sealed", format.Key(format.HourOf(at.from), 0), format.Key(at.to, 0), f)
 	}
 	if err != nil {
 		return err
@@ -310,7 +311,7 @@ func (r *reading) readOpenHour(ctx context.Context, hour int64) error {
 		return r.readRecent(h.recent)
 	}
 	for _, id := range r.points {
-		for i, _ := slices.BinarySearchFunc(older, id, bySumsID); i < len(older) && older[i].id == id; i++ {
+		for i, _ := slices.BinarySearchFunc(older, id, bySumsID); i < len(older) && older[i].ID == id; i++ {
 			if err := r.g.add(hour*1000, &older[i]); err != nil {
 				return err
 			}
@@ -347,7 +348,7 @@ func (r *reading) readRecent(starts []*recentRows) error {
 
 // readOpen reads single windows of open hours, the newest from memory.
 func (r *reading) readOpen(ctx context.Context, at span) error {
-	lo, hi := int32(0), int32(idMask)
+	lo, hi := int32(0), int32(format.IDMask)
 	if r.few {
 		if len(r.points) == 0 {
 			return nil
@@ -363,7 +364,7 @@ func (r *reading) readOpen(ctx context.Context, at span) error {
 // nextStart returns the start of the first row of open hours that does not
 // start before from; if there is none, a time after all.
 func nextStart(ctx context.Context, sn *snapshot, from int64) (start int64, err error) {
-	err = sn.QueryRowContext(ctx, "SELECT key >> 31 FROM minutes WHERE key >= ? ORDER BY key LIMIT 1", rowKey(from, 0)).Scan(&start)
+	err = sn.QueryRowContext(ctx, "SELECT key >> 31 FROM minutes WHERE key >= ? ORDER BY key LIMIT 1", format.Key(from, 0)).Scan(&start)
 	if errors.Is(err, sql.ErrNoRows) {
 		return math.MaxUint32 + 1, nil
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // Books of an earlier schema are files in testdata: schemaN.sql has the rows as
@@ -137,9 +138,9 @@ func writeFixture(t *testing.T, name string) {
 func answers(t *testing.T, s *Store) string {
 	t.Helper()
 	var b strings.Builder
-	for _, step := range []int64{0, hourMs, 60_000} {
+	for _, step := range []int64{0, format.HourMs, 60_000} {
 		for _, group := range [][]store.Dimension{nil, {store.Namespace}, store.Dimensions} {
-			rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 5*hourMs, StepMs: step, GroupBy: group})
+			rows, err := s.Sum(t.Context(), store.Query{FromMs: day0, ToMs: day0 + 5*format.HourMs, StepMs: step, GroupBy: group})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +149,7 @@ func answers(t *testing.T, s *Store) string {
 			}
 		}
 	}
-	nodes, err := s.Nodes(t.Context(), day0, day0+5*hourMs, nil)
+	nodes, err := s.Nodes(t.Context(), day0, day0+5*format.HourMs, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

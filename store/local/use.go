@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A use is what one holder used in the range of a power query.
@@ -25,7 +26,7 @@ type use struct {
 
 func (u *use) add(energy *[power.NumComponents]int64, seenMs int32, lastMs int64, price, seconds int32) error {
 	for c := range energy {
-		if !addTo(&u.energy[c], energy[c]) {
+		if !power.AddChecked(&u.energy[c], energy[c]) {
 			return errOverflow
 		}
 	}
@@ -90,10 +91,10 @@ func (s *Store) used(ctx context.Context, from, to int64) (*memory, *usage, erro
 	err := s.read(ctx, func(sn *snapshot) error {
 		m = sn.memory
 		uses = make([]use, len(m.holders))
-		err := s.eachRow(ctx, sn, from, to, func(r *row) error {
-			u := &uses[r.holder]
-			u.id = r.holder
-			return u.add(&r.energy, r.seenMs, r.start*1000+r.lastOff, r.price, r.seconds)
+		err := s.eachRow(ctx, sn, from, to, func(r *format.Row) error {
+			u := &uses[r.Holder]
+			u.id = r.Holder
+			return u.add(&r.Energy, r.SeenMs, r.Start*1000+r.LastOff, r.Price, r.Seconds)
 		})
 		uses = current(slices.DeleteFunc(uses, func(u use) bool { return u.seconds == 0 }), &m.dims)
 		return err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A Problem is something Verify found.
@@ -58,7 +59,7 @@ type Verified struct {
 // may run beside a Store that is in use, and then leaves out the log, which has
 // no rest. alone says that there is none, nor will be.
 func Verify(ctx context.Context, path string, alone bool) (Verified, error) {
-	v := verification{made: map[int64][]sums{}, file: filepath.Base(path)}
+	v := verification{made: map[int64][]format.Sums{}, file: filepath.Base(path)}
 	err := v.database(ctx, path, alone)
 	if err != nil {
 		err = fmt.Errorf("verify %s: %w", path, classify(err))
@@ -71,8 +72,8 @@ type verification struct {
 	file   string
 	tx     *sql.Tx
 	at     horizons
-	made   map[int64][]sums // chunk key of one hour → what its sums have to be
-	unsure map[int64]bool   // chunks with a damaged blob
+	made   map[int64][]format.Sums // chunk key of one hour → what its sums have to be
+	unsure map[int64]bool          // chunks with a damaged blob
 }
 
 func (v *verification) database(ctx context.Context, path string, alone bool) error {
@@ -152,7 +153,7 @@ func (v *verification) whole(offset int64, text string) {
 
 func (v *verification) row(table string, key, seconds int64, text string) {
 	v.Problems = append(v.Problems, Problem{
-		File: v.file, Offset: -1, Table: table, Key: strconv.FormatInt(key, 10), StartMs: keyStart(key) * 1000, Seconds: seconds, Text: text})
+		File: v.file, Offset: -1, Table: table, Key: strconv.FormatInt(key, 10), StartMs: format.KeyStart(key) * 1000, Seconds: seconds, Text: text})
 }
 
 // run goes on behind what SQLite cannot read.
@@ -311,20 +312,22 @@ func (v *verification) checked(ctx context.Context, t checkedTable) error {
 
 // blobTables say how the blobs of each are read.
 var blobTables = map[string]func(key, revision int64, data []byte) error{
-	"minutes": func(key, revision int64, data []byte) error { return decodeRow(new(row), key, uint64(revision), data) },
+	"minutes": func(key, revision int64, data []byte) error {
+		return format.DecodeRow(new(format.Row), key, uint64(revision), data)
+	},
 	"node_minutes": func(key, revision int64, data []byte) error {
-		rows, err := readNodeRows(key, data)
-		if err == nil && (len(rows) != 1 || int64(rows[0].revision) != revision) {
+		rows, err := format.ReadNodeRows(key, data)
+		if err == nil && (len(rows) != 1 || int64(rows[0].Revision) != revision) {
 			err = store.ErrCorrupt
 		}
 		return err
 	},
-	"sealed_nodes": func(key, _ int64, data []byte) error { _, err := readNodeRows(key, data); return err },
-	"space_hours":  func(key, _ int64, data []byte) error { _, err := new(sumsReader).read(key, data); return err },
+	"sealed_nodes": func(key, _ int64, data []byte) error { _, err := format.ReadNodeRows(key, data); return err },
+	"space_hours":  func(key, _ int64, data []byte) error { _, err := new(format.SumsReader).Read(key, data); return err },
 }
 
 func (v *verification) blobs(ctx context.Context, table string, read func(key, revision int64, data []byte) error) error {
-	columns, seconds := "key, 0, data, typeof(data) = 'blob'", int64(hourSeconds)
+	columns, seconds := "key, 0, data, typeof(data) = 'blob'", int64(format.HourSeconds)
 	if table == "minutes" || table == "node_minutes" {
 		columns, seconds = "key, CASE typeof(revision) WHEN 'integer' THEN revision ELSE 0 END, data, typeof(data) = 'blob' AND typeof(revision) = 'integer'", 60
 	}
@@ -366,7 +369,7 @@ func (v *verification) closed(ctx context.Context) error {
 	}
 	for _, table := range []string{"sealed", "hours"} {
 		err := scanBlobs(ctx, v.tx, table, "SELECT key, NULL FROM "+table+" WHERE typeof(data) <> 'blob'", func(key int64, _ []byte) error {
-			v.row(table, key, hourSeconds, "form is wrong")
+			v.row(table, key, format.HourSeconds, "form is wrong")
 			return nil
 		})
 		if err != nil {
@@ -377,18 +380,18 @@ func (v *verification) closed(ctx context.Context) error {
 }
 
 func (v *verification) hour(ctx context.Context, hour int64) error {
-	var sealed sealedReader
-	var summed sumsReader
+	var sealed format.SealedReader
+	var summed format.SumsReader
 	clear(v.made)
 	v.unsure = map[int64]bool{}
-	lo, hi := rowKey(hour, 0), rowKey(hour+1, 0)
+	lo, hi := format.Key(hour, 0), format.Key(hour+1, 0)
 	err := scanRange(ctx, v.tx, "sealed", lo, hi, func(key int64, data []byte) error {
 		v.Rows++
-		chunk := rowKey(hour, chunkOf(keyID(key)))
-		list, err := sealed.read(key, data)
+		chunk := format.Key(hour, chunkOf(format.KeyID(key)))
+		list, err := sealed.Read(key, data)
 		if err != nil {
 			v.unsure[chunk] = true
-			v.row("sealed", key, hourSeconds, "checksum or form is wrong")
+			v.row("sealed", key, format.HourSeconds, "checksum or form is wrong")
 			return nil
 		}
 		v.made[chunk] = appendRowSums(v.made[chunk], list)
@@ -399,12 +402,12 @@ func (v *verification) hour(ctx context.Context, hour int64) error {
 	}
 	return scanRange(ctx, v.tx, "hours", lo, hi, func(key int64, data []byte) error {
 		v.Rows++
-		list, err := summed.read(key, data)
+		list, err := summed.Read(key, data)
 		switch {
 		case err != nil:
-			v.row("hours", key, hourSeconds, "checksum or form is wrong")
+			v.row("hours", key, format.HourSeconds, "checksum or form is wrong")
 		case hour >= v.at.minutesFrom && hour < v.at.sealedBefore && !v.unsure[key] && !slices.Equal(list, v.made[key]):
-			v.row("hours", key, hourSeconds, "sums are not those of the rows")
+			v.row("hours", key, format.HourSeconds, "sums are not those of the rows")
 		}
 		return nil
 	})

@@ -9,7 +9,7 @@ import (
 	"os"
 )
 
-// The write-ahead log, from https://sqlite.org/fileformat.html#walformat: a
+// The write-ahead log, from https://sqlite.org/filehtml#walformat: a
 // header of 32 bytes, then frames of a header of 24 bytes and a page each. Every
 // header carries the salts of this round of the log and a checksum that goes on
 // from the one before it. The checksum of a frame is of the first 8 bytes of its

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
 // A WindowRow is what followers are fed.
@@ -34,11 +35,11 @@ type windows struct {
 	want   map[windowKey]bool // nil: all
 	groups map[windowGroup]bool
 	rows   map[windowKey]*WindowRow
-	parts  map[windowKey][]sums
+	parts  map[windowKey][]format.Sums
 }
 
 func newWindows(sn *snapshot) *windows {
-	return &windows{sn: sn, rows: map[windowKey]*WindowRow{}, parts: map[windowKey][]sums{}}
+	return &windows{sn: sn, rows: map[windowKey]*WindowRow{}, parts: map[windowKey][]format.Sums{}}
 }
 
 // ask wants a group at a start. r is a row that is or was part of it: if
@@ -64,8 +65,8 @@ func (w *windows) row(k windowKey, seconds int32) *WindowRow {
 }
 
 // add adds an entry of a holder, if it is wanted.
-func (w *windows) add(start int64, seconds int32, e *sums) {
-	h := w.sn.holder(e.id)
+func (w *windows) add(start int64, seconds int32, e *format.Sums) {
+	h := w.sn.holder(e.ID)
 	if h == nil {
 		return
 	}
@@ -75,7 +76,7 @@ func (w *windows) add(start int64, seconds int32, e *sums) {
 	}
 	r := w.row(k, seconds)
 	r.Seconds = max(r.Seconds, seconds)
-	r.Revision = max(r.Revision, e.revision)
+	r.Revision = max(r.Revision, e.Revision)
 	w.parts[k] = append(w.parts[k], *e)
 }
 
@@ -83,27 +84,27 @@ func (w *windows) add(start int64, seconds int32, e *sums) {
 func (w *windows) finish() ([]WindowRow, error) {
 	list := make([]WindowRow, 0, len(w.rows))
 	for k, r := range w.rows {
-		var byPrice []sums
+		var byPrice []format.Sums
 		holders := map[int32]bool{}
 		for _, e := range w.parts[k] {
-			holders[e.id] = true
-			e.id = 0
-			byPrice = accumulate(byPrice, 0, e)
+			holders[e.ID] = true
+			e.ID = 0
+			byPrice = format.Accumulate(byPrice, 0, e)
 		}
 		r.Containers = len(holders)
 		for _, e := range byPrice {
-			ok := addTo((*int64)(&r.Idle), e.idle)
+			ok := power.AddChecked((*int64)(&r.Idle), e.Idle)
 			var total int64
-			for c := range e.energy {
-				ok = addTo((*int64)(&r.Energy[c]), e.energy[c]) && addTo(&total, e.energy[c]) && ok
+			for c := range e.Energy {
+				ok = power.AddChecked((*int64)(&r.Energy[c]), e.Energy[c]) && power.AddChecked(&total, e.Energy[c]) && ok
 			}
 			if !ok {
 				return nil, fmt.Errorf("%s at %d: %w", k.workload.ID(), k.start, errOverflow)
 			}
-			r.SeenMs += e.seenMs
-			r.HeldMs += e.heldMs
-			r.LastMs = max(r.LastMs, e.lastMs)
-			r.Price = w.sn.prices[e.price]
+			r.SeenMs += e.SeenMs
+			r.HeldMs += e.HeldMs
+			r.LastMs = max(r.LastMs, e.LastMs)
+			r.Price = w.sn.prices[e.Price]
 			r.Cost.Add(r.Price.Cost(power.Microjoules(total)))
 		}
 		list = append(list, *r)
@@ -141,9 +142,9 @@ func (s *Store) Windows(ctx context.Context, entries []Entry) ([]WindowRow, erro
 			switch e.Kind {
 			case RowsWritten:
 				for _, key := range e.keys {
-					if h := sn.holder(keyID(key)); h != nil {
-						w.ask(keyStart(key), groupOf(h), 0, 0)
-						at[span{keyStart(key), keyStart(key) + 1}] = true
+					if h := sn.holder(format.KeyID(key)); h != nil {
+						w.ask(format.KeyStart(key), groupOf(h), 0, 0)
+						at[span{format.KeyStart(key), format.KeyStart(key) + 1}] = true
 					}
 				}
 			case HolderDescribed:
@@ -153,10 +154,10 @@ func (s *Store) Windows(ctx context.Context, entries []Entry) ([]WindowRow, erro
 				}
 				was := e.was
 				was.node, was.workload.Cluster = h.node, h.Cluster
-				err := s.holderRows(ctx, sn, []int32{e.holder}, []span{{max(e.from, sn.minutesFrom), e.to}}, func(r *row) error {
-					w.ask(r.start, groupOf(h), r.seconds, r.revision)
-					w.ask(r.start, was, r.seconds, r.revision)
-					at[span{r.start, r.start + 1}] = true
+				err := s.holderRows(ctx, sn, []int32{e.holder}, []span{{max(e.from, sn.minutesFrom), e.to}}, func(r *format.Row) error {
+					w.ask(r.Start, groupOf(h), r.Seconds, r.Revision)
+					w.ask(r.Start, was, r.Seconds, r.Revision)
+					at[span{r.Start, r.Start + 1}] = true
 					return nil
 				})
 				if err != nil {
@@ -168,9 +169,9 @@ func (s *Store) Windows(ctx context.Context, entries []Entry) ([]WindowRow, erro
 			return nil
 		}
 		list := slices.SortedFunc(maps.Keys(at), func(a, b span) int { return cmp.Compare(a.from, b.from) })
-		err := s.holderRows(ctx, sn, w.holdersOf(), list, func(r *row) error {
-			e := r.sums()
-			w.add(r.start, r.seconds, &e)
+		err := s.holderRows(ctx, sn, w.holdersOf(), list, func(r *format.Row) error {
+			e := r.Sums()
+			w.add(r.Start, r.Seconds, &e)
 			return nil
 		})
 		for k, r := range w.rows {
@@ -215,17 +216,17 @@ func (s *Store) Hours(ctx context.Context, entries []Entry) ([]WindowRow, error)
 // readHour adds the sums of one hour: all of them, or those of the groups that
 // holders moved between.
 func (w *windows) readHour(ctx context.Context, hour int64, moved []*Entry) error {
-	var all []sums
-	var reader sumsReader
-	err := scanRange(ctx, w.sn, "hours", rowKey(hour, 0), rowKey(hour+1, 0), func(key int64, data []byte) error {
-		list, err := reader.read(key, data)
+	var all []format.Sums
+	var reader format.SumsReader
+	err := scanRange(ctx, w.sn, "hours", format.Key(hour, 0), format.Key(hour+1, 0), func(key int64, data []byte) error {
+		list, err := reader.Read(key, data)
 		all = append(all, list...)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	one := &windows{sn: w.sn, rows: w.rows, parts: map[windowKey][]sums{}}
+	one := &windows{sn: w.sn, rows: w.rows, parts: map[windowKey][]format.Sums{}}
 	for _, e := range moved {
 		h := w.sn.holder(e.holder)
 		if h == nil {
@@ -234,9 +235,9 @@ func (w *windows) readHour(ctx context.Context, hour int64, moved []*Entry) erro
 		was := e.was
 		was.node, was.workload.Cluster = h.node, h.Cluster
 		for i := range all {
-			if all[i].id == e.holder {
-				one.ask(hour, groupOf(h), hourSeconds, all[i].revision)
-				one.ask(hour, was, hourSeconds, all[i].revision)
+			if all[i].ID == e.holder {
+				one.ask(hour, groupOf(h), format.HourSeconds, all[i].Revision)
+				one.ask(hour, was, format.HourSeconds, all[i].Revision)
 			}
 		}
 	}
@@ -244,7 +245,7 @@ func (w *windows) readHour(ctx context.Context, hour int64, moved []*Entry) erro
 		return nil
 	}
 	for i := range all {
-		one.add(hour, hourSeconds, &all[i])
+		one.add(hour, format.HourSeconds, &all[i])
 	}
 	for k, parts := range one.parts {
 		w.parts[k] = parts
@@ -256,9 +257,9 @@ func (w *windows) readHour(ctx context.Context, hour int64, moved []*Entry) erro
 // Windows does.
 func (s *Store) WindowsBetween(ctx context.Context, fromMs, toMs int64) ([]WindowRow, error) {
 	return s.aggregate(ctx, "windows", func(ctx context.Context, w *windows) error {
-		return s.eachRow(ctx, w.sn, ceilSeconds(fromMs), ceilSeconds(toMs), func(r *row) error {
-			e := r.sums()
-			w.add(r.start, r.seconds, &e)
+		return s.eachRow(ctx, w.sn, ceilSeconds(fromMs), ceilSeconds(toMs), func(r *format.Row) error {
+			e := r.Sums()
+			w.add(r.Start, r.Seconds, &e)
 			return nil
 		})
 	})
@@ -268,11 +269,11 @@ func (s *Store) WindowsBetween(ctx context.Context, fromMs, toMs int64) ([]Windo
 func (s *Store) HoursBetween(ctx context.Context, fromMs, toMs int64) ([]WindowRow, error) {
 	return s.aggregate(ctx, "hours", func(ctx context.Context, w *windows) error {
 		from, to := max(ceilSeconds(fromMs), w.sn.hoursFrom), min(ceilSeconds(toMs), w.sn.sealedBefore)
-		var reader sumsReader
-		return scanRange(ctx, w.sn, "hours", rowKey(from, 0), rowKey(max(from, to), 0), func(key int64, data []byte) error {
-			list, err := reader.read(key, data)
+		var reader format.SumsReader
+		return scanRange(ctx, w.sn, "hours", format.Key(from, 0), format.Key(max(from, to), 0), func(key int64, data []byte) error {
+			list, err := reader.Read(key, data)
 			for i := range list {
-				w.add(keyStart(key), hourSeconds, &list[i])
+				w.add(format.KeyStart(key), format.HourSeconds, &list[i])
 			}
 			return err
 		})
@@ -296,7 +297,7 @@ func (s *Store) aggregate(ctx context.Context, what string, fill func(context.Co
 }
 
 func hoursBetween(from, to int64) (hours []int64) {
-	for h := hourOf(max(from, 0)); h < to; h += hourSeconds {
+	for h := format.HourOf(max(from, 0)); h < to; h += format.HourSeconds {
 		hours = append(hours, h)
 	}
 	return hours
@@ -304,13 +305,13 @@ func hoursBetween(from, to int64) (hours []int64) {
 
 // holderRows calls f for the single windows of holders, whose ids are sorted,
 // in spans, which are sorted too; of closed hours, for all of an hour's.
-func (s *Store) holderRows(ctx context.Context, sn *snapshot, ids []int32, spans []span, f func(*row) error) error {
+func (s *Store) holderRows(ctx context.Context, sn *snapshot, ids []int32, spans []span, f func(*format.Row) error) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	var reader sealedReader
+	var reader format.SealedReader
 	blobs := func(key int64, data []byte) error {
-		rows, err := reader.read(key, data)
+		rows, err := reader.Read(key, data)
 		for i := range rows {
 			if err == nil {
 				err = f(&rows[i])
@@ -328,11 +329,11 @@ func (s *Store) holderRows(ctx context.Context, sn *snapshot, ids []int32, spans
 			}
 			done = hour
 			for _, id := range ids {
-				keys = append(keys, rowKey(hour, id))
+				keys = append(keys, format.Key(hour, id))
 			}
 		}
-		err := scanRows(ctx, sn, max(sp.from, sn.sealedBefore), sp.to, lo, hi, func(r *row) error {
-			if _, ok := slices.BinarySearch(ids, r.holder); !ok {
+		err := scanRows(ctx, sn, max(sp.from, sn.sealedBefore), sp.to, lo, hi, func(r *format.Row) error {
+			if _, ok := slices.BinarySearch(ids, r.Holder); !ok {
 				return nil
 			}
 			return f(r)

@@ -1,4 +1,4 @@
-package local
+package format
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package local
+package format
 
 import (
 	"encoding/binary"
@@ -17,15 +17,15 @@ import (
 
 const (
 	sealedVersion = 1
-	maxHourRows   = hourSeconds // a window is at least a second
+	MaxHourRows   = HourSeconds // a window is at least a second
 )
 
-// appendSealed encodes rows of one holder and hour, sorted by start.
-func appendSealed(dst []byte, key int64, rows []row) []byte {
+// AppendSealed encodes rows of one holder and hour, sorted by start.
+func AppendSealed(dst []byte, key int64, rows []Row) []byte {
 	at := len(dst)
 	dst = append(dst, sealedVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(rows)))
-	hour := keyStart(key)
+	hour := KeyStart(key)
 	col := make([]int64, len(rows))
 	put := func(f func(i int) int64) {
 		for i := range rows {
@@ -33,20 +33,20 @@ func appendSealed(dst []byte, key int64, rows []row) []byte {
 		}
 		dst = appendColumn(dst, col)
 	}
-	put(func(i int) int64 { return rows[i].start - hour })
-	put(func(i int) int64 { return int64(rows[i].seconds) })
-	put(func(i int) int64 { return int64(rows[i].seenMs) })
-	put(func(i int) int64 { return rows[i].lastOff })
-	put(func(i int) int64 { return int64(rows[i].price) })
-	put(func(i int) int64 { return int64(rows[i].flags) })
-	put(func(i int) int64 { return int64(rows[i].revision) })
-	put(func(i int) int64 { return rows[i].idle })
-	for c := range rows[0].energy {
-		put(func(i int) int64 { return rows[i].energy[c] })
+	put(func(i int) int64 { return rows[i].Start - hour })
+	put(func(i int) int64 { return int64(rows[i].Seconds) })
+	put(func(i int) int64 { return int64(rows[i].SeenMs) })
+	put(func(i int) int64 { return rows[i].LastOff })
+	put(func(i int) int64 { return int64(rows[i].Price) })
+	put(func(i int) int64 { return int64(rows[i].Flags) })
+	put(func(i int) int64 { return int64(rows[i].Revision) })
+	put(func(i int) int64 { return rows[i].Idle })
+	for c := range rows[0].Energy {
+		put(func(i int) int64 { return rows[i].Energy[c] })
 		// The first counter has nothing before it and would widen the column.
-		dst = binary.AppendVarint(dst, rows[0].counter[c])
+		dst = binary.AppendVarint(dst, rows[0].Counter[c])
 		for i := 1; i < len(rows); i++ {
-			col[i] = rows[i].counter[c] - rows[i-1].counter[c] - rows[i].step(&rows[i-1], c)
+			col[i] = rows[i].Counter[c] - rows[i-1].Counter[c] - rows[i].step(&rows[i-1], c)
 		}
 		dst = appendColumn(dst, col[1:])
 	}
@@ -56,17 +56,17 @@ func appendSealed(dst []byte, key int64, rows []row) []byte {
 // step guesses how far a counter went from the newest sample of one window to
 // that of the next. Any guess would do; it only has to be the same every time,
 // so it is made of integers, and those may wrap.
-func (r *row) step(before *row, c int) int64 {
-	return r.energy[c] - r.tail(c) + before.tail(c)
+func (r *Row) step(before *Row, c int) int64 {
+	return r.Energy[c] - r.tail(c) + before.tail(c)
 }
 
 // tail guesses the energy after the newest sample of a window.
-func (r *row) tail(c int) int64 {
-	length := int64(r.seconds) * 1000
-	if length <= 0 || r.lastOff < 0 || r.lastOff >= length {
+func (r *Row) tail(c int) int64 {
+	length := int64(r.Seconds) * 1000
+	if length <= 0 || r.LastOff < 0 || r.LastOff >= length {
 		return 0
 	}
-	return r.energy[c] / length * (length - r.lastOff)
+	return r.Energy[c] / length * (length - r.LastOff)
 }
 
 func blobSum(key int64, b []byte) uint32 {
@@ -92,15 +92,15 @@ func openBlob(key int64, b []byte, version byte, maxRows uint64) (n int, rest []
 	return int(rows), body[1+k:], nil
 }
 
-// A sealedReader decodes sealed blobs; its buffers are reused from blob to blob.
-type sealedReader struct {
-	rows []row
+// A SealedReader decodes sealed blobs; its buffers are reused from blob to blob.
+type SealedReader struct {
+	rows []Row
 	col  []int64
 }
 
-// read returns the rows of a blob, good until the next call.
-func (s *sealedReader) read(key int64, b []byte) ([]row, error) {
-	n, b, err := openBlob(key, b, sealedVersion, maxHourRows)
+// Read returns the rows of a blob, good until the next call.
+func (s *SealedReader) Read(key int64, b []byte) ([]Row, error) {
+	n, b, err := openBlob(key, b, sealedVersion, MaxHourRows)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +108,14 @@ func (s *sealedReader) read(key int64, b []byte) ([]row, error) {
 }
 
 // decode is safe on any bytes.
-func (s *sealedReader) decode(key int64, n int, b []byte) ([]row, error) {
+func (s *SealedReader) decode(key int64, n int, b []byte) ([]Row, error) {
 	if cap(s.rows) < n {
-		s.rows = make([]row, max(n, 64))
+		s.rows = make([]Row, max(n, 64))
 		s.col = make([]int64, max(n, 64))
 	}
 	rows, col := s.rows[:n], s.col[:n]
 	var err error
-	column := func(set func(r *row, v int64)) {
+	column := func(set func(r *Row, v int64)) {
 		if err != nil {
 			return
 		}
@@ -126,22 +126,22 @@ func (s *sealedReader) decode(key int64, n int, b []byte) ([]row, error) {
 			set(&rows[i], col[i])
 		}
 	}
-	hour, holder := keyStart(key), keyID(key)
-	column(func(r *row, v int64) { *r = row{start: hour + v, holder: holder} })
-	column(func(r *row, v int64) { r.seconds = int32(v) })
-	column(func(r *row, v int64) { r.seenMs = int32(v) })
-	column(func(r *row, v int64) { r.lastOff = v })
-	column(func(r *row, v int64) { r.price = int32(v) })
-	column(func(r *row, v int64) { r.flags = uint8(v) })
-	column(func(r *row, v int64) { r.revision = uint64(v) })
-	column(func(r *row, v int64) { r.idle = v })
-	for c := range rows[0].energy {
-		column(func(r *row, v int64) { r.energy[c] = v })
+	hour, holder := KeyStart(key), KeyID(key)
+	column(func(r *Row, v int64) { *r = Row{Start: hour + v, Holder: holder} })
+	column(func(r *Row, v int64) { r.Seconds = int32(v) })
+	column(func(r *Row, v int64) { r.SeenMs = int32(v) })
+	column(func(r *Row, v int64) { r.LastOff = v })
+	column(func(r *Row, v int64) { r.Price = int32(v) })
+	column(func(r *Row, v int64) { r.Flags = uint8(v) })
+	column(func(r *Row, v int64) { r.Revision = uint64(v) })
+	column(func(r *Row, v int64) { r.Idle = v })
+	for c := range rows[0].Energy {
+		column(func(r *Row, v int64) { r.Energy[c] = v })
 		if err != nil {
 			return nil, err
 		}
 		in := varints{b: b}
-		rows[0].counter[c] = in.next()
+		rows[0].Counter[c] = in.next()
 		if in.bad {
 			return nil, store.ErrCorrupt
 		}
@@ -149,7 +149,7 @@ func (s *sealedReader) decode(key int64, n int, b []byte) ([]row, error) {
 			return nil, err
 		}
 		for i := 1; i < n; i++ {
-			rows[i].counter[c] = col[i] + rows[i-1].counter[c] + rows[i].step(&rows[i-1], c)
+			rows[i].Counter[c] = col[i] + rows[i-1].Counter[c] + rows[i].step(&rows[i-1], c)
 		}
 	}
 	if len(b) != 0 {
