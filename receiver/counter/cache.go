@@ -117,6 +117,7 @@ func (c *Cache) Apply(r *Request) Outcome {
 			s.wake.Wait()
 		}
 		if s.turn >= r.Position {
+			c.countPods(s, r, order.pods, false)
 			s.mu.Unlock()
 			continue
 		}
@@ -125,8 +126,11 @@ func (c *Cache) Apply(r *Request) Outcome {
 		if i == 0 {
 			c.learn(r, order.facts, &o)
 		}
-		if mine := order.of(i); len(mine) > 0 {
-			c.applyTo(s, r, mine, &o)
+		mine := order.of(i)
+		c.applyTo(s, r, mine, &o)
+		c.countPods(s, r, order.pods, true)
+		if len(mine) > 0 || len(s.out) > 0 {
+			c.emit(s, r)
 		}
 		s.turn = r.Position
 		if condemned || freed > 0 {
@@ -154,6 +158,10 @@ func (c *Cache) applyTo(s *shard, r *Request, mine []int32, o *Outcome) {
 		}
 		s.apply(m, o)
 	}
+}
+
+// emit passes on what a request has booked.
+func (c *Cache) emit(s *shard, r *Request) {
 	c.sink.Append(s.number, r.Position, r.ArrivalMs, s.out)
 	s.out = s.out[:0]
 	if cap(s.out) > 1<<16 {
@@ -172,16 +180,7 @@ func (c *Cache) admit(s *shard, n *Series) (Ref, bool) {
 	if c.mapped >= c.cfg.MaxSeries && !s.knows(&n.Mapping) {
 		return 0, false
 	}
-	i, fresh := s.resolve(&n.Mapping)
-	from := s.nodes[s.accounts[i].node].origin(origin{n.Mapping.Exporter, n.Mapping.Path, n.Mapping.Replica})
-	if fresh {
-		c.mapped++
-		s.accounts[i].origin = from
-	}
-	ref := refAccount | Ref(s.number)<<refShardShift | Ref(i) | Ref(from)<<refOriginShift
-	if n.Mapping.Terminated {
-		ref |= refTerminated
-	}
+	ref := c.refer(s, &n.Mapping)
 	c.series.put(n.Key, ref)
 	return ref, true
 }
@@ -239,6 +238,9 @@ func (c *Cache) admitFact(r *Request, m *Sample) bool {
 		}
 		c.facts[i] = factSeries{key: n.Key, toldMin: uint32(max(r.ArrivalMs, 0) / 60_000)}
 		ref = refFact | Ref(i)
+		if h := &n.Mapping.Holder; n.Mapping.Pod {
+			ref |= refPod | Ref(shardOf(h.Cluster, h.Node))<<refShardShift
+		}
 		c.series.put(n.Key, ref)
 		c.mapped++
 	}

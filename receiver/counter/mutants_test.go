@@ -84,6 +84,8 @@ var mutants = []mutant{
 		"	s.setBack(a.node, tMs)\n	return raw, true", "	return raw, false"},
 	{"what legacy counters show of their exporter is not told", "witness.go",
 		"	if a.flags&flagNode == 0 || a.measure != power.Active {\n		return", "	if a.lastT != never {\n		return"},
+	{"pods are booked beside their containers", "pod.go",
+		"if known && book && !s.nodes[s.accounts[ref.account()].node].hasContainers {", "if known && book {"},
 	{"both generations speak", "turn.go",
 		"		s.notice(ni, TwoGenerations, 0, 0)\n		return false, false", "		return true, false"},
 	{"a generation's turn begins with its first sample", "turn.go",

@@ -8,18 +8,19 @@ import (
 
 // A node is what the rules need to know of a node beside its counters.
 type node struct {
-	cluster    string
-	name       string
-	generation string
-	inUse      bool
-	legacyGPUs bool        // legacy Kepler counts the node's NVIDIA GPUs
-	gpuShares  bool        // Kepler reports what containers use of the GPUs
-	origins    []origin    // where its samples come from, by number
-	firsts     []firstSeen // of the node's own counters, by the way they came
-	times      []int64     // recent times of such samples, rising, Unix milliseconds
-	holders    uint32      // the first one plus one
-	gone       map[accountName]goneAccount
-	booked     map[localName]uint32 // see Cache.Booked: when it was told, minutes since the epoch
+	cluster       string
+	name          string
+	generation    string
+	inUse         bool
+	legacyGPUs    bool        // legacy Kepler counts the node's NVIDIA GPUs
+	gpuShares     bool        // Kepler reports what containers use of the GPUs
+	hasContainers bool        // Kepler tells of containers, so what it tells of pods is told already
+	origins       []origin    // where its samples come from, by number
+	firsts        []firstSeen // of the node's own counters, by the way they came
+	times         []int64     // recent times of such samples, rising, Unix milliseconds
+	holders       uint32      // the first one plus one
+	gone          map[accountName]goneAccount
+	booked        map[localName]uint32 // see Cache.Booked: when it was told, minutes since the epoch
 
 	// What the node's own counters say of its exporters.
 	witnesses  [power.NumComponents]uint32 // meters of the node's processors, plus one
@@ -123,6 +124,7 @@ type holder struct {
 	next     uint32 // next holder of the same node, plus one; 0 ends the list
 	kind     power.HolderKind
 	inUse    bool
+	told     bool // Kepler tells of it as a container
 	id       string
 }
 

@@ -11,7 +11,15 @@ type order struct {
 	start   [NumShards + 1]int32
 	samples []int32
 	facts   []int32
+	pods    []podSample
 	shards  []uint16 // scratch: shard of each sample
+}
+
+// A podSample is a fact's sample that counts a pod's energy, too.
+type podSample struct {
+	sample int32
+	shard  uint16
+	fresh  bool // the request has its series
 }
 
 var orders = sync.Pool{New: func() any { return new(order) }}
@@ -25,7 +33,7 @@ func sortByShard(r *Request) *order {
 	if cap(o.samples) < n {
 		o.samples, o.shards = make([]int32, n), make([]uint16, n)
 	}
-	o.samples, o.shards, o.facts = o.samples[:n], o.shards[:n], o.facts[:0]
+	o.samples, o.shards, o.facts, o.pods = o.samples[:n], o.shards[:n], o.facts[:0], o.pods[:0]
 	var count [NumShards + 1]int32
 	var near nodeName // of the new series before: most often this one's too
 	nearShard := -1
@@ -36,7 +44,13 @@ func sortByShard(r *Request) *order {
 		case m.Ref&refAccount != 0:
 			s = m.Ref.shard()
 		case m.Ref&refFact != 0:
+			if m.Ref&refPod != 0 {
+				o.pods = append(o.pods, podSample{int32(i), uint16(m.Ref.shard()), false})
+			}
 		case r.New[m.New].Mapping.Role == metric.RoleFact:
+			if h := &r.New[m.New].Mapping; h.Pod {
+				o.pods = append(o.pods, podSample{int32(i), uint16(shardOf(h.Holder.Cluster, h.Holder.Node)), true})
+			}
 		default:
 			h := &r.New[m.New].Mapping.Holder
 			if name := (nodeName{h.Cluster, h.Node}); name != near || nearShard < 0 {

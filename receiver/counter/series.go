@@ -20,8 +20,9 @@ const (
 	refAccount    Ref = 1 << 63
 	refFact       Ref = 1 << 62
 	refTerminated Ref = 1 << 61
+	refPod        Ref = 1 << 60 // a fact whose series counts a pod's energy; the shard is its node's
 
-	refOriginShift = 45 // 16 bits
+	refOriginShift = 45 // 15 bits
 	refShardShift  = 32 // 13 bits
 	maxShards      = 1 << 13
 )
@@ -30,7 +31,7 @@ const (
 func (r Ref) Ignored() bool { return r == refIgnored }
 
 func (r Ref) terminated() bool { return r&refTerminated != 0 }
-func (r Ref) origin() uint16   { return uint16(r >> refOriginShift) }
+func (r Ref) origin() uint16   { return uint16(r>>refOriginShift) & (1<<15 - 1) }
 func (r Ref) shard() int       { return int(r >> refShardShift & (maxShards - 1)) }
 func (r Ref) account() uint32  { return uint32(r) }
 

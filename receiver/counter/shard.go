@@ -32,6 +32,7 @@ type shard struct {
 	meters        []meter
 	freeMeters    []uint32
 	suspects      map[uint32]point
+	pods          map[uint32]Ref   // accounts behind facts that count pods, by the facts' numbers; not state
 	sevenths      map[uint32]uint8 // how many slices of a device the holder of an account has
 	waiting       map[uint32]point // of legacy counters while the other generation speaks: where they stood when it did last
 	quarantined   []Quarantined
@@ -77,6 +78,7 @@ func newShard(number int, cfg Config, zones *numbering, sink Sink) *shard {
 		suspects:      make(map[uint32]point),
 		waiting:       make(map[uint32]point),
 		sevenths:      make(map[uint32]uint8),
+		pods:          make(map[uint32]Ref),
 		maxPerMs:      int64(cfg.MaxNodeWatts * 1000),
 		reorderMs:     cfg.ReorderWindow.Milliseconds(),
 		haFailoverMs:  cfg.HAFailover.Milliseconds(),
@@ -150,6 +152,9 @@ func (s *shard) resolve(m *metric.Mapping) (i uint32, fresh bool) {
 		scale: float32(m.MicrojoulesPerUnit), zone: zone, role: m.Role, measure: m.Measure, comp: m.Component,
 	}
 	h.accounts = i + 1
+	if h.kind == power.Container && m.Generation != metric.OtherSource && !m.Pod {
+		h.told, s.nodes[ni].hasContainers = true, true
+	}
 	s.slice(i, m)
 	a := &s.accounts[i]
 	if h.kind == power.Node {
@@ -434,7 +439,8 @@ func (s *shard) sweep(arrivalMs int64) (condemned bool, freed int) {
 // forget gives a holder's memory back and keeps its counters' last values.
 func (s *shard) forget(hi uint32) (accounts int) {
 	h := &s.holders[hi]
-	n := &s.nodes[h.node]
+	ni := h.node
+	n := &s.nodes[ni]
 	name := localName{h.kind, h.id}
 	for next := h.accounts; next != 0; {
 		i := next - 1
@@ -463,7 +469,9 @@ func (s *shard) forget(hi uint32) (accounts int) {
 		accounts++
 	}
 	s.delist(hi)
-	*h = holder{}
+	if *h = (holder{}); n.hasContainers {
+		s.countContainers(ni)
+	}
 	s.told = announcement{} // the number will be another's
 	s.freeHolders = append(s.freeHolders, hi)
 	s.sink.Forget(s.number, hi)

@@ -122,6 +122,11 @@ func (s *shard) walk(c *snapshot.Codec, version uint64) {
 		snapshot.Uint(c, &h.accounts)
 		snapshot.Uint(c, &h.kind)
 		snapshot.Bool(c, &h.inUse)
+		if version > oldestVersion {
+			snapshot.Bool(c, &h.told)
+		} else {
+			h.told = h.kind == power.Container
+		}
 		snapshot.String(c, &h.id)
 	})
 	snapshot.Slice(c, &s.accounts, func(a *account) { a.walk(c, s, version) })
@@ -162,6 +167,7 @@ func (s *shard) walk(c *snapshot.Codec, version uint64) {
 	for i := range s.holders {
 		if h := &s.holders[i]; h.inUse && int(h.node) < len(s.nodes) {
 			s.enlist(uint32(i), index.Hash(h.name()))
+			s.nodes[h.node].hasContainers = s.nodes[h.node].hasContainers || h.told
 		}
 	}
 }

@@ -54,4 +54,7 @@ type Mapping struct {
 	Path               string // the labels that neither the exporter nor the target has: put on by who sent it
 	Generation         string // "kepler-0.10+", "kepler-legacy" or "other"
 	Fact               power.FactKind
+	// Pod says that a fact's series counts the energy of a pod, the Holder, which
+	// is booked where none of its node's containers are told.
+	Pod bool
 }

@@ -58,6 +58,7 @@ const (
 	holderVM        = "vm"
 	holderNode      = "node"
 	holderDevice    = "device"
+	holderPod       = "pod"
 )
 
 // units gives the microjoules of one unit of energy, or the microjoules a
@@ -86,7 +87,7 @@ var measures = map[string]power.Measure{
 }
 
 var holders = map[string]string{
-	holderContainer: holderContainer, holderVM: holderVM, holderNode: holderNode, holderDevice: holderDevice,
+	holderContainer: holderContainer, holderVM: holderVM, holderNode: holderNode, holderDevice: holderDevice, holderPod: holderPod,
 }
 
 var components = map[string]power.Component{"cpu": power.CPU, "dram": power.DRAM, "gpu": power.GPU, "other": power.Other}
@@ -193,10 +194,19 @@ func (r *Rule) check() error {
 		return fmt.Errorf("unknown generation %q, allowed are %s", r.Generation, quoted([]string{KeplerNew, KeplerLegacy, OtherSource}))
 	}
 	if r.Role.value == RoleFact {
-		if r.Fact.name == "" {
+		switch {
+		case r.Fact.name == "":
 			return errors.New("role fact needs column fact")
+		case r.Holder.name == "":
+			return nil
+		case r.Holder.value != holderPod || len(r.ID) == 0 || len(r.Node) == 0 || r.ComponentLabel == "" || r.Unit.name == "" || isPower(r.Unit.name):
+			return errors.New("role fact goes with holder pod alone, which needs columns id, node, component_label and a unit of energy")
 		}
+		r.useMeasure("used")
 		return nil
+	}
+	if r.Holder.value == holderPod {
+		return errors.New("holder pod goes with role fact alone")
 	}
 	switch {
 	case r.Fact.name != "":
@@ -288,6 +298,9 @@ func (r *Rule) meaning(book map[string]power.Component) string {
 	case roleIgnore:
 		return "ignored"
 	case RoleFact:
+		if r.Holder.value == holderPod {
+			return "tells about pods (" + r.Fact.name + "), and counts them on nodes without containers"
+		}
 		return "tells about pods (" + r.Fact.name + ")"
 	}
 	what := r.Component.name

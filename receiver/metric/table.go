@@ -199,6 +199,7 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 	}
 	if m.Role == RoleFact {
 		m.Fact = r.Fact.value
+		t.countPod(r, labels, &m)
 		return m, true
 	}
 
@@ -246,6 +247,23 @@ func (t *Table) apply(r *Rule, labels []power.Label) (m Mapping, ok bool) {
 		}
 	}
 	return m, true
+}
+
+// countPod says whose energy the series of a fact counts, if it does.
+func (t *Table) countPod(r *Rule, labels []power.Label, m *Mapping) {
+	if r.Holder.value != holderPod {
+		return
+	}
+	component, booked := t.books[t.config.Book][labelValue(labels, r.ComponentLabel)]
+	id, node := firstLabel(labels, r.ID), r.node(labels)
+	if !booked || id == "" || node == "" {
+		return
+	}
+	m.Pod, m.Component, m.Measure, m.MicrojoulesPerUnit = true, component, r.Measure.value, r.Unit.value
+	m.Holder.Node, m.Holder.Kind, m.Holder.ID = node, power.Container, "pod/"+id
+	m.Zone, m.Attributes = firstLabel(labels, r.Zone), r.attributes(labels)
+	m.Terminated = r.StateLabel != "" && labelValue(labels, r.StateLabel) == "terminated"
+	m.Exporter, m.Path = t.origin(r.Generation, labels)
 }
 
 // sevenths returns how many slices of a device a container has, 0 where it may have

@@ -59,7 +59,7 @@ func TestMapsNewGeneration(t *testing.T) {
 	f(`kepler_vm_cpu_joules_total{hypervisor="kvm",node_name="node-a",state="running",vm_id="v1",vm_name="vm-db",zone="package"}`,
 		Mapping{Role: RoleCounter, Holder: power.HolderKey{Cluster: "default", Node: "node-a", Kind: power.VM, ID: "v1"}, Attributes: power.Attributes{Container: "vm-db", Runtime: "kvm"}, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Generation: KeplerNew})
 	f(`kepler_pod_cpu_joules_total{node_name="node-a",pod_id="u1",pod_name="p",pod_namespace="n",state="running",zone="package"}`,
-		Mapping{Role: RoleFact, Holder: power.HolderKey{Cluster: "default"}, Generation: KeplerNew, Fact: power.PodFact})
+		Mapping{Role: RoleFact, Holder: power.HolderKey{Cluster: "default", Node: "node-a", Kind: power.Container, ID: "pod/u1"}, Attributes: power.Attributes{Pod: "p", PodUID: "u1", Namespace: "n"}, Component: power.CPU, Zone: "package", MicrojoulesPerUnit: 1e6, Generation: KeplerNew, Fact: power.PodFact, Pod: true})
 	f(`kepler_node_gpu_joules_total{gpu="0",gpu_name="H100",gpu_uuid="GPU-AB12",node_name="node-a",vendor="nvidia"}`,
 		Mapping{Role: RoleNodeRaw, Holder: node, Component: power.GPU, Zone: "ab12", Source: "kepler", Priority: 100, MicrojoulesPerUnit: 1e6, Generation: KeplerNew})
 	f(`kepler_container_gpu_joules_total{container_id="c1",container_name="trainer",node_name="node-a",pod_id="u1",runtime="containerd",state="running"}`,
