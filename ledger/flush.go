@@ -31,6 +31,8 @@ type flusher struct {
 	logger  *slog.Logger
 	metrics flushMetrics
 
+	balance balance
+
 	flushed  atomic.Uint64 // position of the newest batch that is durable
 	mu       sync.Mutex    // held from collecting a batch until it is durable or given up
 	pending  *store.Batch  // collected, and not durable yet: memory holds it to be handed over
@@ -174,6 +176,7 @@ func (f *flusher) hand(ctx context.Context) error {
 		f.flushed.Store(b.Position)
 		f.metrics.success.SetToCurrentTime()
 	}
+	f.balance.take(b.Nodes)
 	f.metrics.rows.Add(float64(len(b.Charges) + len(b.Nodes)))
 	f.metrics.seconds.Observe(time.Since(begin).Seconds())
 	return nil

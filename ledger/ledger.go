@@ -147,6 +147,12 @@ func (l *Ledger) Table() *metric.Table { return l.table }
 // Cache counts.
 func (l *Ledger) Cache() *counter.Cache { return l.cache }
 
+// Findings says which setups of senders needed a rule to be booked right, and which
+// nodes have not added up for minutes.
+func (l *Ledger) Findings() []counter.Finding {
+	return append(l.cache.Findings(), l.flush.balance.findings(l.cfg.Transform.Window)...)
+}
+
 // Directory knows who holders are.
 func (l *Ledger) Directory() *transform.Directory { return l.directory }
 

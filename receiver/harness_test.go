@@ -85,7 +85,11 @@ type station struct {
 	tape    *tape
 	reg     *prometheus.Registry
 	url     string
+	found   []counter.Finding
 }
+
+// Findings are those that a test gives.
+func (s *station) Findings() []counter.Finding { return s.found }
 
 func newStation(t *testing.T, change func(*Config)) *station {
 	t.Helper()

@@ -35,6 +35,7 @@ type Handler struct {
 	logger  *slog.Logger
 	metrics *metrics
 	senders *senders
+	teller  *teller
 
 	keepRule string // of write_relabel_configs
 
@@ -56,6 +57,8 @@ type Handler struct {
 // effect. *ledger.Ledger is the one that counts.
 type Ledger interface {
 	Book(ctx context.Context, r *journal.Record, q *counter.Request) (counter.Outcome, error)
+	// Findings says which setups of senders needed a rule to be booked right.
+	Findings() []counter.Finding
 }
 
 // A request is the scratch space of one request, reused for others.
@@ -102,13 +105,16 @@ func New(limits Config, decoder *decode.Decoder, ledger Ledger, logger *slog.Log
 		logger:   logger,
 		metrics:  newMetrics(reg),
 		senders:  newSenders(limits.MaxSenders),
+		teller:   &teller{findings: ledger.Findings, logger: logger},
 		keepRule: keepRule(decoder.Metrics()),
 		idle:     make(chan struct{}),
 	}
 	h.requests.New = func() any { return new(request) }
 	if reg != nil {
-		if err := reg.Register(h.senders); err != nil {
-			return nil, fmt.Errorf("receiver: %w", err)
+		for _, c := range []prometheus.Collector{h.senders, h.teller} {
+			if err := reg.Register(c); err != nil {
+				return nil, fmt.Errorf("receiver: %w", err)
+			}
 		}
 	}
 	return h, nil
@@ -119,6 +125,23 @@ func (h *Handler) SetReady(ready bool) {
 	h.mu.Lock()
 	h.ready = ready
 	h.mu.Unlock()
+}
+
+// tellEvery is how often what was found is looked at for the log.
+const tellEvery = time.Minute
+
+// Run says in the log what the setups of senders are at fault with, until ctx ends.
+func (h *Handler) Run(ctx context.Context) error {
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			h.teller.tell(now)
+		}
+	}
 }
 
 // Stop refuses new requests and waits until those in the works are answered.
@@ -172,10 +195,10 @@ func (h *Handler) leave() {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	q := h.requests.Get().(*request)
-	from := h.senders.of(r.UserAgent(), r.RemoteAddr, began)
+	from := keyOf(r)
 	f, err := readForm(r)
 	if err == nil {
-		err = h.take(w, r, f, q, from)
+		err = h.take(w, r, f, q, &from)
 	}
 	unread := err != nil && !q.whole && r.ContentLength != 0
 	if unread {
@@ -183,8 +206,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	code := h.answer(w, f, q, err, began)
 	h.metrics.request(f, code, time.Since(began), len(q.body))
-	if from.note(f, code, &q.Tally, &q.Seen, err, began) {
-		h.logger.Warn("remote write refused in whole or in part", "sender", from.name, "token", access.From(r.Context()).Name(),
+	if one := h.senders.of(from, began); one.note(f, code, &q.Tally, &q.Seen, err, began) {
+		h.logger.Warn("remote write refused in whole or in part", "sender", one.name, "token", access.From(r.Context()).Name(),
 			"request_id", w.Header().Get("X-Request-Id"), "code", code, "reason", h.reasonText(q, err, began))
 	}
 	q.reset()
@@ -195,7 +218,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // take reads, decodes, journals and books a request.
-func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *request, from *sender) error {
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *request, from *senderKey) error {
 	if r.ContentLength > int64(h.limits.MaxBodyBytes) {
 		return fmt.Errorf("%w: %d bytes are over the limit max_body_bytes (%d)", errTooLarge, r.ContentLength, h.limits.MaxBodyBytes)
 	}
@@ -214,10 +237,11 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, f form, q *reques
 	arrivalMs := time.Now().UnixMilli()
 	h.decoder.Confine(&q.Request, grant.Clusters())
 	defer func() { grant.SpendSamples(time.Now(), q.Tally.Samples) }()
-	q.Unknown = from.unknown()
+	q.Unknown = h.senders.unknown(*from)
 	if err := h.decoder.DecodeInTurn(r.Context(), &q.Request, f.protocol, f.encoding, q.body, arrivalMs); err != nil {
 		return err
 	}
+	from.replica = q.Seen.Replica
 	if len(q.Out.Samples) > 0 {
 		if err := h.book(r.Context(), f, q, from, arrivalMs); err != nil {
 			return err
@@ -294,13 +318,13 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, f form, q *reques
 }
 
 // book makes a request durable and then counts it.
-func (h *Handler) book(ctx context.Context, f form, q *request, from *sender, arrivalMs int64) error {
+func (h *Handler) book(ctx context.Context, f form, q *request, from *senderKey, arrivalMs int64) error {
 	// The record is worth keeping even if its sender has hung up.
 	outcome, err := h.ledger.Book(context.WithoutCancel(ctx), &journal.Record{
 		Protocol:  f.protocol,
 		Encoding:  f.encoding,
 		ArrivalMs: arrivalMs,
-		Sender:    from.name,
+		Sender:    from.name(),
 		Clusters:  access.From(ctx).Clusters(),
 		Body:      q.body,
 	}, &q.Out)

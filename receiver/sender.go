@@ -19,13 +19,26 @@ const senderIdle = 10 * time.Minute
 // logEvery is the least time between two log lines about one sender.
 const logEvery = 10 * time.Second
 
-type senderKey struct{ product, host string }
+// A senderKey tells senders apart: two replicas behind one address are two.
+type senderKey struct{ product, host, replica string }
+
+func keyOf(r *http.Request) senderKey {
+	return senderKey{product: decode.Clip(product(r.UserAgent()), 64), host: host(r.RemoteAddr)}
+}
+
+func (k senderKey) name() string {
+	if k.replica == "" {
+		return k.product + "@" + k.host
+	}
+	return k.product + "@" + k.host + "/" + k.replica
+}
 
 // A senders tells a bounded number of senders apart.
 type senders struct {
 	max    int
 	mu     sync.RWMutex
 	known  map[senderKey]*sender // guarded by mu
+	newest map[senderKey]*sender // guarded by mu; the one that was added last, by what its key is without a replica
 	others *sender               // all beyond max
 }
 
@@ -33,6 +46,7 @@ func newSenders(max int) *senders {
 	return &senders{
 		max:    max,
 		known:  make(map[senderKey]*sender),
+		newest: make(map[senderKey]*sender),
 		others: &sender{name: "others", agent: "others"},
 	}
 }
@@ -65,27 +79,50 @@ type sender struct {
 	lastRefusal string
 }
 
+// find returns the sender of a request, nil if it is not known. A request that
+// was refused before it was read is that of whoever was at its address before.
+// The caller holds s.mu.
+func (s *senders) find(key senderKey) *sender {
+	if known := s.known[key]; known != nil || key.replica != "" {
+		return known
+	}
+	return s.newest[key]
+}
+
 // of returns the sender of a request.
-func (s *senders) of(userAgent, remoteAddr string, now time.Time) *sender {
-	key := senderKey{decode.Clip(product(userAgent), 64), host(remoteAddr)}
+func (s *senders) of(key senderKey, now time.Time) *sender {
 	s.mu.RLock()
-	known := s.known[key]
+	known := s.find(key)
 	s.mu.RUnlock()
 	if known != nil {
 		return known
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known = s.known[key]; known != nil {
+	if known = s.find(key); known != nil {
 		return known
+	}
+	place := senderKey{product: key.product, host: key.host}
+	if first := s.known[place]; first != nil && first.blank() { // refused until now, and now it is read
+		delete(s.known, place)
 	}
 	if len(s.known) >= s.max && !s.forget(now) {
 		return s.others
 	}
-	key.product, key.host = strings.Clone(key.product), strings.Clone(key.host)
-	known = &sender{name: key.product + "@" + key.host, agent: key.product, address: key.host, lastSeen: now}
+	key = senderKey{strings.Clone(key.product), strings.Clone(key.host), strings.Clone(key.replica)}
+	known = &sender{name: key.name(), agent: key.product, address: key.host, replica: key.replica, lastSeen: now}
 	s.known[key] = known
+	s.newest[senderKey{product: key.product, host: key.host}] = known
 	return known
+}
+
+// unknown reports whether it is worth parsing a series to learn about the sender:
+// its series may all be known from another.
+func (s *senders) unknown(key senderKey) bool {
+	s.mu.RLock()
+	known := s.find(key)
+	s.mu.RUnlock()
+	return known == nil || known.unknown()
 }
 
 // forget makes room for a sender by forgetting the one that has been silent for
@@ -104,12 +141,21 @@ func (s *senders) forget(now time.Time) bool {
 	if now.Sub(at) < senderIdle {
 		return false
 	}
+	if place := (senderKey{product: oldest.product, host: oldest.host}); s.newest[place] == s.known[oldest] {
+		delete(s.newest, place)
+	}
 	delete(s.known, oldest)
 	return true
 }
 
-// unknown reports whether it is worth parsing a series to learn about the
-// sender: its series may all be known from another.
+// blank reports whether nothing of this sender was ever read.
+func (s *sender) blank() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.samples == 0 && len(s.generations) == 0
+}
+
+// unknown reports whether nothing is known of what this sender sends.
 func (s *sender) unknown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

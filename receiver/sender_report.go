@@ -66,9 +66,24 @@ func (h *Handler) ServeSenders(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
+	found := h.ledger.Findings()
+	findings := []findingReport{}
+	for _, f := range found {
+		findings = append(findings, reportOf(f))
+	}
+	var advice []string
+	for _, s := range summarize(found, now) {
+		if grave(s.kind) {
+			advice = append(advice, s.text())
+		}
+	}
 	reports := []senderReport{}
 	for _, s := range h.senders.all() {
-		reports = append(reports, s.report(now, h.keepRule))
+		r := s.report(now, h.keepRule)
+		if r.Usable { // which of the senders it is cannot always be told
+			r.Fixes = append(r.Fixes, advice...)
+		}
+		reports = append(reports, r)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -76,9 +91,10 @@ func (h *Handler) ServeSenders(w http.ResponseWriter, r *http.Request) {
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(struct {
-		Senders   []senderReport `json:"senders"`
-		Timestamp string         `json:"timestamp"`
-	}{reports, now.UTC().Format(time.RFC3339)})
+		Senders   []senderReport  `json:"senders"`
+		Findings  []findingReport `json:"findings"`
+		Timestamp string          `json:"timestamp"`
+	}{reports, findings, now.UTC().Format(time.RFC3339)})
 	if err != nil {
 		h.logger.Debug("answer cut short", "path", r.URL.Path, "err", err)
 	}

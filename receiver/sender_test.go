@@ -1,18 +1,22 @@
 package receiver
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/metric"
 )
 
@@ -46,7 +50,7 @@ func TestSendersAreDescribed(t *testing.T) {
 
 	got := s.reports()
 	p := got["Prometheus/3.16.0"]
-	if p.Sender != "Prometheus/3.16.0@127.0.0.1" || p.Prometheus != "mon/k8s" || p.Replica != "r-1" || p.Protocol != "v1" || p.Encoding != "snappy" ||
+	if p.Sender != "Prometheus/3.16.0@127.0.0.1/r-1" || p.Prometheus != "mon/k8s" || p.Replica != "r-1" || p.Protocol != "v1" || p.Encoding != "snappy" ||
 		!p.Usable || fmt.Sprint(p.Generations) != "[kepler-0.10+]" || p.Requests != 1 || p.Codes["204"] != 1 || p.SkewSeconds != 0 || len(p.Fixes) != 0 {
 		t.Errorf("Prometheus is described as %+v", p)
 	}
@@ -67,7 +71,7 @@ func TestSendersAreDescribed(t *testing.T) {
 	if g := got["gzipper/1"]; g.Codes["415"] != 1 || !strings.Contains(g.LastRefusal, "gzip") {
 		t.Errorf("the gzip sender is described as %+v", g)
 	}
-	if got := s.metric(`wattledger_sender_lag_seconds{sender="Prometheus/3.16.0@127.0.0.1"}`); got == "" {
+	if got := s.metric(`wattledger_sender_lag_seconds{sender="Prometheus/3.16.0@127.0.0.1/r-1"}`); got == "" {
 		t.Error("no lag in the metrics")
 	}
 	if got := s.metric(`wattledger_sender_last_seen_seconds{sender="broken/1@127.0.0.1"}`); got == "" {
@@ -229,5 +233,83 @@ func TestOneSampleAheadIsNoClock(t *testing.T) {
 	report := s.reports()["odd/1"]
 	if report.SkewSeconds > 1 || len(report.Fixes) != 1 || !strings.Contains(report.Fixes[0], "honor_timestamps") {
 		t.Errorf("skew %v, fixes %q", report.SkewSeconds, report.Fixes)
+	}
+}
+
+// Two replicas behind one address send the same series and are two senders; what
+// was refused before it could be read is nobody's third entry.
+func TestReplicasBehindOneAddress(t *testing.T) {
+	s := newStation(t, nil)
+	s.handler.SetReady(false)
+	pair := func(replica string) *prompb.WriteRequest {
+		return one(labels("__name__", "kepler_container_cpu_joules_total", "container_id", "abc", "prometheus_replica", replica), at(0, 1))
+	}
+	s.want(s.postAs("pair/1", pair("a")), 503)
+	s.handler.SetReady(true)
+	for range 3 {
+		s.want(s.postAs("pair/1", pair("a")), 204)
+		s.want(s.postAs("pair/1", pair("b")), 204)
+	}
+	s.handler.SetReady(false)
+	s.want(s.postAs("pair/1", pair("b")), 503)
+	page := httptest.NewRecorder()
+	s.handler.ServeSenders(page, httptest.NewRequest(http.MethodGet, "/debug/senders", nil))
+	var answer struct{ Senders []senderReport }
+	if err := json.Unmarshal(page.Body.Bytes(), &answer); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range answer.Senders {
+		got = append(got, fmt.Sprintf("%s %s %d", r.Sender, r.Replica, r.Codes["204"]))
+	}
+	if want := []string{"pair/1@127.0.0.1/a a 3", "pair/1@127.0.0.1/b b 3"}; !slices.Equal(got, want) {
+		t.Errorf("senders are %q, want %q", got, want)
+	}
+}
+
+// What a setup is at fault with is said with its cause and its fix wherever people
+// look: in /debug/senders, beside each sender, in metrics, and once in the log.
+func TestFindingsAreTold(t *testing.T) {
+	s := newStation(t, nil)
+	now := time.Now()
+	for kind := range counter.FindingKind(len(advices)) {
+		a := advices[kind]
+		if a.cause == "" || a.fix == "" {
+			t.Errorf("%v is not explained", kind)
+		}
+		s.found = append(s.found, counter.Finding{
+			Cluster: "c", Node: fmt.Sprintf("n%d", kind), Kind: kind, Count: 7, SinceMs: now.Add(-time.Hour).UnixMilli(), LastMs: now.UnixMilli(),
+			Sources: []string{"job=kepler", "job=kepler-2"},
+		})
+	}
+	s.want(s.postAs("some/1", one(kepler, at(0, 1))), 204)
+	report := s.reports()["some/1"]
+	if len(report.Fixes) != len(advices)-1 || !strings.Contains(report.Fixes[0], "two_exporters on node n0: ") || !strings.Contains(report.Fixes[0], "remove one") {
+		t.Errorf("fixes are %q", report.Fixes)
+	}
+	page := httptest.NewRecorder()
+	s.handler.ServeSenders(page, httptest.NewRequest(http.MethodGet, "/debug/senders", nil))
+	var answer struct{ Findings []findingReport }
+	if err := json.Unmarshal(page.Body.Bytes(), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if len(answer.Findings) != len(advices) || answer.Findings[0].Finding != "two_exporters" || answer.Findings[0].Samples != 7 || len(answer.Findings[0].Sources) != 2 {
+		t.Errorf("findings are %+v", answer.Findings)
+	}
+	if got := s.metric(`wattledger_findings_nodes{finding="unnamed_pair"}`); got != "1" {
+		t.Errorf("the metric says %q nodes", got)
+	}
+	var log bytes.Buffer
+	s.handler.teller.logger = slog.New(slog.NewTextHandler(&log, nil))
+	s.handler.teller.tell(now)
+	s.handler.teller.tell(now.Add(time.Minute))
+	if n := strings.Count(log.String(), "finding=two_exporters"); n != 1 || strings.Contains(log.String(), "hidden_process_end") {
+		t.Errorf("the log says it %d times: %s", n, log.String())
+	}
+	s.handler.teller.tell(now.Add(time.Hour)) // gone
+	s.found[0].LastMs = now.Add(2 * time.Hour).UnixMilli()
+	s.handler.teller.tell(now.Add(2 * time.Hour))
+	if n := strings.Count(log.String(), "finding=two_exporters"); n != 2 {
+		t.Errorf("what came back is said %d times", n)
 	}
 }

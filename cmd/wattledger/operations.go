@@ -18,6 +18,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
 	"github.com/wattledger/wattledger/ledger"
+	"github.com/wattledger/wattledger/receiver"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/transform"
 )
@@ -27,6 +28,7 @@ type readiness struct {
 	replayed  atomic.Bool
 	following *followers
 	storage   *ledger.Inspector
+	senders   *receiver.Handler
 }
 
 func (r *readiness) set() { r.replayed.Store(true) }
@@ -36,7 +38,11 @@ func (r *readiness) checks(context.Context) []httpapi.Check {
 	if !c.OK {
 		c.Detail = "replaying the journal"
 	}
-	return append(append([]httpapi.Check{c}, r.following.checks()...), damage(r.storage)...)
+	list := append(append([]httpapi.Check{c}, r.following.checks()...), damage(r.storage)...)
+	for _, line := range r.senders.Advice() { // the books are right all the same
+		list = append(list, httpapi.Check{Name: "senders", OK: true, Detail: "warning: " + line})
+	}
+	return list
 }
 
 // damage says in /-/ready that there is some. It is no reason to take no samples.

@@ -58,7 +58,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	inspect := ledger.NewInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
-	ready := &readiness{following: following, storage: inspect}
+	ready := &readiness{following: following, storage: inspect, senders: ingest}
 	registerLimits(cfg, ready, reg)
 	stopping, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTasks()
@@ -137,6 +137,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		group.Go(func() error { return l.Books.Run(background) })
 		group.Go(func() error { return following.run(background) })
 		group.Go(func() error { return inspect.Run(background) })
+		group.Go(func() error { return ingest.Run(background) })
 		return l.Run(background)
 	})
 	group.Go(func() error {

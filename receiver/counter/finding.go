@@ -40,11 +40,17 @@ const (
 	HiddenProcessEnd
 	// RegisterJump of a node at a restart of its exporter.
 	RegisterJump
-	numFindings
+	numFindings // that rules make here
+
+	// AttributedTooMuch and AttributedTooLittle are of nodes whose parts do not add
+	// up for minutes; who sees the windows finds them.
+	AttributedTooMuch   = numFindings
+	AttributedTooLittle = numFindings + 1
 )
 
-var findingNames = [numFindings]string{
+var findingNames = [...]string{
 	"two_exporters", "unnamed_pair", "unlabelled_pair", "two_generations", "clock_set_back", "late_containers", "hidden_process_end", "register_jump",
+	"attributed_too_much", "attributed_too_little",
 }
 
 func (k FindingKind) String() string { return findingNames[k] }

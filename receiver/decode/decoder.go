@@ -121,6 +121,9 @@ func (d *Decoder) DecodeInTurn(ctx context.Context, q *Request, protocol journal
 	if err == nil && q.Unknown {
 		d.glance(q, protocol)
 	}
+	if err == nil {
+		d.who(q, protocol)
+	}
 	if cap(q.raw) > keepBytes {
 		raw := q.raw // not needed while the journal is waited for
 		q.raw = nil

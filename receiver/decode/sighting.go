@@ -67,6 +67,28 @@ func (q *Request) noteFamily(protocol journal.Protocol, name []byte) {
 	q.addFamily(name, q.about.metricType, unit)
 }
 
+// who notes which replica sent a request whose series are all known: two behind one
+// address send the same series.
+func (d *Decoder) who(q *Request, protocol journal.Protocol) {
+	if q.looked {
+		return
+	}
+	for i := range q.rows {
+		if q.refs[i] == 0 || q.refs[i].Ignored() || q.rows[i].extra >= 0 {
+			continue
+		}
+		if err := d.rowLabels(q, protocol, &q.rows[i]); err != nil {
+			return
+		}
+		for _, l := range q.near.next {
+			if name := string(l.name); name == "prometheus_replica" || name == "__replica__" {
+				q.Seen.Replica = string(l.value)
+			}
+		}
+		return
+	}
+}
+
 // glance maps one of the known series of a request, to learn about a sender
 // whose series all came from another one before.
 func (d *Decoder) glance(q *Request, protocol journal.Protocol) {
