@@ -43,8 +43,8 @@ func (b *balance) take(windows []power.NodeWindow) {
 	if b.nodes == nil {
 		b.nodes = map[nodeName]*evenness{}
 	}
-	slices.SortFunc(windows, func(x, y power.NodeWindow) int { return cmp.Compare(x.StartMs, y.StartMs) })
-	for _, w := range windows {
+	byTime := func(x, y power.NodeWindow) int { return cmp.Compare(x.StartMs, y.StartMs) }
+	for _, w := range slices.SortedStableFunc(slices.Values(windows), byTime) { // a copy: the store may keep its own
 		name := nodeName{w.Cluster, w.Node}
 		e := b.nodes[name]
 		switch {

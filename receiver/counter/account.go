@@ -71,7 +71,7 @@ func (s *shard) count(i uint32, m *Sample, o *Outcome) {
 	a := &s.accounts[i]
 	v, ok := micro(m.Value, a.scale)
 	if !ok {
-		s.quarantine(a, m, "no counter shows this", o)
+		s.quarantine(a, m, o)
 		return
 	}
 	x := point{t: m.TMs, v: v, start: m.StartMs, origin: m.Ref.origin()}
@@ -147,7 +147,7 @@ func (s *shard) late(i uint32, a *account, x point, m *Sample, o *Outcome) {
 		s.behind(a, x, o)
 	case x.v/2 > a.lastV:
 		if !s.plausible(a.lastV, x.t, a.lastT) {
-			s.quarantine(a, m, "more than the node can draw", o)
+			s.quarantine(a, m, o)
 			return
 		}
 		// Of the samples around x the earlier cancels out: instead of last-before,
@@ -157,7 +157,7 @@ func (s *shard) late(i uint32, a *account, x point, m *Sample, o *Outcome) {
 		h.track.set([]point{x, h.track.last()})
 		o.Late++
 	case !s.plausible(x.v-a.lastV, x.t, max(a.lastT, x.t+minuteMs)):
-		s.quarantine(a, m, "more than the node can draw", o)
+		s.quarantine(a, m, o)
 	default:
 		s.book(a, min(x.t, a.lastT-1), a.lastT, x.v-a.lastV, x.v)
 		a.prevV, a.lastV = a.lastV, x.v

@@ -242,7 +242,7 @@ func (s *shard) believes(a *account, h *history, points []point, after []step, k
 	}
 	if k+1 < len(points) {
 		if st := after[k+1]; st.how == spoke && !s.plausible(st.e, st.start, points[k+1].t) {
-			s.quarantine(a, m, "more than the node can draw", o)
+			s.quarantine(a, m, o)
 			return false
 		}
 	}

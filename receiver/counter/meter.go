@@ -120,7 +120,7 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 	a := &s.accounts[i]
 	v, ok := micro(m.Value, a.scale)
 	if !ok {
-		s.quarantine(a, m, "no counter shows this", o)
+		s.quarantine(a, m, o)
 		return
 	}
 	mt := &s.meters[a.side-1]
@@ -197,7 +197,7 @@ func (s *shard) measureTogether(i uint32, m *Sample, o *Outcome) {
 		from = 0
 	}
 	if impossible { // what stands in for it is booked
-		s.quarantine(a, m, "more than the node can draw", o)
+		s.quarantine(a, m, o)
 	} else {
 		o.Booked++
 	}

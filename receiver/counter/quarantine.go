@@ -1,6 +1,10 @@
 package counter
 
-import "github.com/wattledger/wattledger/power"
+import (
+	"fmt"
+
+	"github.com/wattledger/wattledger/power"
+)
 
 // A Quarantined is a sample that cannot be true. It is not booked and not
 // dropped: its raw values stay visible.
@@ -18,12 +22,12 @@ type Quarantined struct {
 // quarantineKept is how many quarantined samples each shard shows.
 const quarantineKept = 64
 
-func (s *shard) quarantine(a *account, m *Sample, reason string, o *Outcome) {
+func (s *shard) quarantine(a *account, m *Sample, o *Outcome) {
 	o.Quarantined++
 	zone, _ := splitZone(s.zones.name(a.zone))
 	q := Quarantined{
 		Holder: s.holders[a.holder].key(s), Component: a.comp, Zone: zone,
-		Reason: reason, TMs: m.TMs, Value: m.Value,
+		Reason: s.impossible(a, m), TMs: m.TMs, Value: m.Value,
 	}
 	if a.lastT != never {
 		q.LastTMs, q.LastJoules = a.lastT, float64(a.lastV)/1e6
@@ -32,6 +36,20 @@ func (s *shard) quarantine(a *account, m *Sample, reason string, o *Outcome) {
 		s.quarantined = append(s.quarantined[:0], s.quarantined[1:]...)
 	}
 	s.quarantined = append(s.quarantined, q)
+}
+
+// impossible says why a sample cannot be true.
+func (s *shard) impossible(a *account, m *Sample) string {
+	v, ok := micro(m.Value, a.scale)
+	watts := float64(s.maxPerMs) / 1000
+	switch {
+	case !ok:
+		return fmt.Sprintf("a counter shows a number of joules from 0 on, and this is %g of its unit", m.Value)
+	case a.lastT != never && m.TMs > a.lastT && v > a.lastV:
+		joules, seconds := float64(v-a.lastV)/1e6, float64(m.TMs-a.lastT)/1000
+		return fmt.Sprintf("%.0f J in %.1f s are %.0f W, more than accounting.max_node_watts (%.0f)", joules, seconds, joules/seconds, watts)
+	}
+	return fmt.Sprintf("among its other samples it would mean more than accounting.max_node_watts (%.0f)", watts)
 }
 
 // suspect holds back a sample that is too far above the one before. The next
@@ -49,7 +67,7 @@ func (s *shard) suspect(i uint32, a *account, x point, m *Sample, o *Outcome) {
 		o.Booked++
 		return
 	}
-	s.quarantine(a, m, "more than the node can draw", o)
+	s.quarantine(a, m, o)
 	if x.t > a.lastT {
 		s.suspects[i] = x
 		a.flags |= flagSuspected
