@@ -38,6 +38,7 @@ const (
 	PodLabelsFact                           // kube_pod_labels, kube_pod_annotations
 	PodContainerFact                        // kube_pod_container_info
 	PodRequestsFact                         // kube_pod_container_resource_requests
+	NodeFact                                // kube_node_info: a node's name and address
 )
 
 // A Fact is something a series' labels tell about pods rather than about energy.

@@ -51,6 +51,8 @@ func (d *Directory) take(f power.Fact, ms int64) []subject {
 	l := factLabels(f.Labels)
 	namespace := l.get("pod_namespace", "namespace")
 	switch f.Kind {
+	case power.NodeFact:
+		return nil // it is about a node, which the counters' names say already
 	case power.ReplicaSetOwnerFact:
 		return d.learnOwner(subject{replicaSet, f.Cluster, namespace, l.get("replicaset", "replicationcontroller")}, l, ms)
 	case power.JobOwnerFact:

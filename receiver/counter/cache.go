@@ -49,18 +49,19 @@ type Cache struct {
 	sink   Sink
 	shards [NumShards]*shard
 
-	mu      sync.RWMutex // held for one request's lookups, or for adding its new series
-	series  lookup       // guarded by mu
-	facts   []factSeries // by the number in their Ref; guarded by mu
-	free    []uint32     // numbers of facts that are no longer; guarded by mu
-	sweepMs int64        // when facts are next looked through, by arrival; guarded by mu
-	mapped  int          // accounts and facts known; guarded by mu
-	ignored int          // series known to map nothing; guarded by mu
+	mu        sync.RWMutex       // held for one request's lookups, or for adding its new series
+	series    lookup             // guarded by mu
+	facts     []factSeries       // by the number in their Ref; guarded by mu
+	free      []uint32           // numbers of facts that are no longer; guarded by mu
+	sweepMs   int64              // when facts are next looked through, by arrival; guarded by mu
+	addresses map[address]string // names of nodes; guarded by mu
+	mapped    int                // accounts and facts known; guarded by mu
+	ignored   int                // series known to map nothing; guarded by mu
 }
 
 // New returns an empty cache that books into sink.
 func New(cfg Config, sink Sink) *Cache {
-	c := &Cache{cfg: cfg, sink: sink}
+	c := &Cache{cfg: cfg, sink: sink, addresses: map[address]string{}}
 	zones := newNumbering()
 	for i := range c.shards {
 		c.shards[i] = newShard(i, cfg, zones, sink)
@@ -110,11 +111,19 @@ func (c *Cache) Series() (mapped, ignored int) {
 // that already knows the position, from a snapshot, passes it over.
 func (c *Cache) Apply(r *Request) Outcome {
 	var o Outcome
-	order := sortByShard(r)
+	var order *order
+	var addresses []address
+	if len(r.New) == 0 {
+		order = sortByShard(r)
+	}
 	for i, s := range c.shards {
 		s.mu.Lock()
 		for s.turn+1 < r.Position {
 			s.wake.Wait()
+		}
+		if order == nil { // which shard new series belong to depends on the requests before
+			addresses = c.name(r)
+			order = sortByShard(r)
 		}
 		if s.turn >= r.Position {
 			c.countPods(s, r, order.pods, false)
@@ -123,6 +132,9 @@ func (c *Cache) Apply(r *Request) Outcome {
 		}
 		s.nowMin = uint32(max(r.ArrivalMs, 0) / 60_000)
 		condemned, freed := s.sweep(r.ArrivalMs)
+		if len(addresses) > 0 {
+			condemned = s.retire(addresses) || condemned
+		}
 		if i == 0 {
 			c.learn(r, order.facts, &o)
 		}

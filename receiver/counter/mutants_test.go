@@ -86,6 +86,8 @@ var mutants = []mutant{
 		"	if a.flags&flagNode == 0 || a.measure != power.Active {\n		return", "	if a.lastT != never {\n		return"},
 	{"pods are booked beside their containers", "pod.go",
 		"if known && book && !s.nodes[s.accounts[ref.account()].node].hasContainers {", "if known && book {"},
+	{"what an address named goes on beside what is named", "address.go",
+		"				for a := s.holders[next-1].accounts; a != 0; a = s.accounts[a-1].next {\n", "				for a := uint32(0); a != 0; a = s.accounts[a-1].next {\n"},
 	{"both generations speak", "turn.go",
 		"		s.notice(ni, TwoGenerations, 0, 0)\n		return false, false", "		return true, false"},
 	{"a generation's turn begins with its first sample", "turn.go",

@@ -63,6 +63,9 @@ func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shar
 	out := snapshot.NewWriter(w)
 	version := uint64(snapshotVersion)
 	snapshot.Uint(out, &version)
+	c.mu.Lock()
+	c.walkAddresses(out)
+	c.mu.Unlock()
 	head(out)
 	var part bytes.Buffer
 	for i, s := range c.shards {
@@ -88,6 +91,9 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 	if snapshot.Uint(in, &version); version < oldestVersion || version > snapshotVersion {
 		in.Fail(fmt.Errorf("snapshot version %d: this program reads versions %d to %d", version, oldestVersion, snapshotVersion))
 	}
+	if version > oldestVersion {
+		c.walkAddresses(in)
+	}
 	head(in)
 	for i, s := range c.shards {
 		var blob string
@@ -110,6 +116,20 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 		c.mu.Unlock()
 	}
 	return in.Err()
+}
+
+// walkAddresses writes or fills the names of nodes by their addresses.
+func (c *Cache) walkAddresses(to *snapshot.Codec) {
+	byAddress := func(a, b address) int { return cmp.Or(cmp.Compare(a.cluster, b.cluster), a.ip.Compare(b.ip)) }
+	snapshot.MapFunc(to, &c.addresses, byAddress, func(at *address, node *string) {
+		ip := at.ip.String()
+		snapshot.String(to, &at.cluster)
+		snapshot.String(to, &ip)
+		snapshot.String(to, node)
+		if to.Reading() {
+			at.ip = ipOf(ip)
+		}
+	})
 }
 
 // walk writes or fills everything of a shard that its future depends on.

@@ -79,7 +79,7 @@ var roles = map[string]Role{
 var facts = map[string]power.FactKind{
 	"pod": power.PodFact, "pod_owner": power.PodOwnerFact, "replicaset_owner": power.ReplicaSetOwnerFact,
 	"job_owner": power.JobOwnerFact, "pod_labels": power.PodLabelsFact, "pod_container": power.PodContainerFact,
-	"pod_requests": power.PodRequestsFact,
+	"pod_requests": power.PodRequestsFact, "node": power.NodeFact,
 }
 
 var measures = map[string]power.Measure{

@@ -1,0 +1,102 @@
+package counter
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/receiver/metric"
+)
+
+// An address is that of a node, in a cluster. Kepler outside Kubernetes does not know
+// its node's name, and its target is an address; kube-state-metrics knows whose.
+type address struct {
+	cluster string
+	ip      netip.Addr
+}
+
+// maxAddresses bounds how many nodes' addresses are known.
+const maxAddresses = 1 << 16
+
+// name learns the addresses that the new facts of a request tell, and gives the new
+// series of nodes that an address names their names. It returns the addresses that
+// were news: what is known of nodes by them is another node's. It is called in the
+// order of the journal.
+func (c *Cache) name(r *Request) (news []address) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range r.New {
+		m := &r.New[i].Mapping
+		if m.Role != metric.RoleFact || (m.Fact != power.NodeFact && m.Fact != power.PodFact) {
+			continue
+		}
+		ip, node := told(r.New[i].Labels, m.Fact)
+		at := address{m.Holder.Cluster, ip}
+		if node == "" || !ip.IsValid() || c.addresses[at] == node || len(c.addresses) == maxAddresses {
+			continue
+		}
+		c.addresses[address{strings.Clone(at.cluster), ip}] = strings.Clone(node)
+		news = append(news, at)
+	}
+	if len(c.addresses) == 0 {
+		return nil
+	}
+	for i := range r.New {
+		h := &r.New[i].Mapping.Holder
+		if node := c.addresses[address{h.Cluster, ipOf(h.Node)}]; node != "" {
+			h.Node = node
+		}
+	}
+	return news
+}
+
+// told returns the address of a node and its name, as a fact tells them.
+func told(labels []power.Label, kind power.FactKind) (ip netip.Addr, node string) {
+	of := "internal_ip"
+	if kind == power.PodFact {
+		of = "host_ip"
+	}
+	for _, l := range labels {
+		switch l.Name {
+		case of:
+			ip = ipOf(l.Value)
+		case "node":
+			node = l.Value
+		}
+	}
+	return ip, node
+}
+
+// ipOf returns the address that names a target, with a port or without; the zero Addr
+// where a name does.
+func ipOf(target string) netip.Addr {
+	if target == "" || (target[0] < '0' || target[0] > '9') && target[0] != '[' && !strings.Contains(target, ":") {
+		return netip.Addr{}
+	}
+	if at, err := netip.ParseAddrPort(target); err == nil {
+		return at.Addr().Unmap()
+	}
+	ip, _ := netip.ParseAddr(target)
+	return ip.Unmap()
+}
+
+// retire ends the accounts of nodes that were known by an address: their series go on
+// under the node's name.
+func (s *shard) retire(news []address) (retired bool) {
+	for i := range s.nodes {
+		n := &s.nodes[i]
+		ip := ipOf(n.name)
+		for _, at := range news {
+			if !ip.IsValid() || at != (address{n.cluster, ip}) {
+				continue
+			}
+			retired = true
+			for next := n.holders; next != 0; next = s.holders[next-1].next {
+				for a := s.holders[next-1].accounts; a != 0; a = s.accounts[a-1].next {
+					s.accounts[a-1].flags |= flagDead | flagCondemned
+				}
+			}
+		}
+	}
+	return retired
+}
