@@ -31,12 +31,12 @@ func (c *Cache) name(r *Request) (news []address) {
 			continue
 		}
 		ip, node := told(r.New[i].Labels, m.Fact)
-		at := address{m.Holder.Cluster, ip}
-		if node == "" || !ip.IsValid() || c.addresses[at] == node || len(c.addresses) == maxAddresses {
-			continue
+		news = c.learnAddress(address{m.Holder.Cluster, ip}, node, news)
+	}
+	for i := range r.New {
+		if m := &r.New[i].Mapping; isKeplerContainer(m) {
+			news = c.compareHomes(m, news)
 		}
-		c.addresses[address{strings.Clone(at.cluster), ip}] = strings.Clone(node)
-		news = append(news, at)
 	}
 	if len(c.addresses) == 0 {
 		return nil
@@ -48,6 +48,67 @@ func (c *Cache) name(r *Request) (news []address) {
 		}
 	}
 	return news
+}
+
+// learnAddress notes the node of an address, and adds it to news if it is.
+func (c *Cache) learnAddress(at address, node string, news []address) []address {
+	if node == "" || !at.ip.IsValid() || c.addresses[at] == node || len(c.addresses) == maxAddresses {
+		return news
+	}
+	at.cluster = strings.Clone(at.cluster)
+	c.addresses[at] = strings.Clone(node)
+	return append(news, at)
+}
+
+// compareHomes finds an exporter that is scraped by two jobs, once under its node's
+// name and once under an address: its containers are the same.
+func (c *Cache) compareHomes(m *metric.Mapping, news []address) []address {
+	h := &m.Holder
+	of := home{h.Cluster, h.ID}
+	before, ip := c.homes.node[of], ipOf(h.Node)
+	switch ipBefore := ipOf(before); {
+	case before == "":
+		c.homes.put(of, h.Node)
+	case before == h.Node || ip.IsValid() == ipBefore.IsValid():
+	case ip.IsValid():
+		return c.learnAddress(address{h.Cluster, ip}, before, news)
+	default:
+		c.homes.put(of, h.Node)
+		return c.learnAddress(address{h.Cluster, ipBefore}, h.Node, news)
+	}
+	return news
+}
+
+// isKeplerContainer says whether a series is of a container whose id no other has. A
+// name that stands for an id moves from node to node.
+func isKeplerContainer(m *metric.Mapping) bool {
+	return m.Role != metric.RoleFact && m.Generation != metric.OtherSource && m.Holder.Kind == power.Container && !strings.Contains(m.Holder.ID, "/")
+}
+
+// A home is a container, of which the node is known.
+type home struct{ cluster, id string }
+
+// homes are those of the newest containers.
+type homes struct {
+	node   map[home]string
+	newest []home // a ring
+	next   int
+}
+
+const maxHomes = 4096
+
+func (h *homes) put(of home, node string) {
+	of = home{strings.Clone(of.cluster), strings.Clone(of.id)}
+	if _, known := h.node[of]; !known {
+		if len(h.newest) < maxHomes {
+			h.newest = append(h.newest, of)
+		} else {
+			delete(h.node, h.newest[h.next])
+			h.newest[h.next] = of
+			h.next = (h.next + 1) % maxHomes
+		}
+	}
+	h.node[of] = strings.Clone(node)
 }
 
 // told returns the address of a node and its name, as a fact tells them.

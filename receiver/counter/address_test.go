@@ -61,3 +61,33 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// One exporter that is scraped under its node's name and under an address is one, in
+// whatever order its series come, and when the one job ends the other goes on.
+func TestOneExporterUnderTwoNames(t *testing.T) {
+	names := []string{"node-a", "10.1.2.3:9102"}
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		for _, ends := range order {
+			b := newBench(t)
+			for second := 0.0; second <= 900; second += 15 {
+				for _, i := range order {
+					if i == ends && second > 450 {
+						continue
+					}
+					b.extra = []power.Label{{Name: "instance", Value: names[i]}, {Name: "job", Value: "job-" + names[i]}}
+					b.at(second, legacy(-3000, second)...)
+				}
+			}
+			sum := 0.0
+			for name, e := range b.books.totals {
+				if strings.Contains(name, "/container/c1 m0") {
+					sum += e.Joules()
+				}
+			}
+			if sum < 120*870 || sum > 120*900 {
+				t.Errorf("order %v, %s ends: %v J, want %v", order, names[ends], sum, 120*900)
+			}
+			b.near("node/", power.Active, 200*900, 200*30)
+		}
+	}
+}

@@ -55,13 +55,14 @@ type Cache struct {
 	free      []uint32           // numbers of facts that are no longer; guarded by mu
 	sweepMs   int64              // when facts are next looked through, by arrival; guarded by mu
 	addresses map[address]string // names of nodes; guarded by mu
+	homes     homes              // guarded by mu
 	mapped    int                // accounts and facts known; guarded by mu
 	ignored   int                // series known to map nothing; guarded by mu
 }
 
 // New returns an empty cache that books into sink.
 func New(cfg Config, sink Sink) *Cache {
-	c := &Cache{cfg: cfg, sink: sink, addresses: map[address]string{}}
+	c := &Cache{cfg: cfg, sink: sink, addresses: map[address]string{}, homes: homes{node: map[home]string{}}}
 	zones := newNumbering()
 	for i := range c.shards {
 		c.shards[i] = newShard(i, cfg, zones, sink)

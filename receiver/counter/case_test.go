@@ -65,6 +65,7 @@ var findings = map[string][]string{
 	"10-two-sockets-jump-up":      {"register_jump"},
 	"12-containers-come-late":     {"late_containers"},
 	"22-two-sockets-jump-down":    {"register_jump"},
+	"56-scraped-twice":            {"two_exporters"},
 }
 
 // joules returns what an expectation is about, where readings alone tell it.

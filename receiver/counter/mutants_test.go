@@ -88,6 +88,8 @@ var mutants = []mutant{
 		"if known && book && !s.nodes[s.accounts[ref.account()].node].hasContainers {", "if known && book {"},
 	{"what an address named goes on beside what is named", "address.go",
 		"				for a := s.holders[next-1].accounts; a != 0; a = s.accounts[a-1].next {\n", "				for a := uint32(0); a != 0; a = s.accounts[a-1].next {\n"},
+	{"one exporter under two names is two", "address.go",
+		"		if m := &r.New[i].Mapping; isKeplerContainer(m) {", "		if m := &r.New[i].Mapping; isKeplerContainer(m) && i < 0 {"},
 	{"both generations speak", "turn.go",
 		"		s.notice(ni, TwoGenerations, 0, 0)\n		return false, false", "		return true, false"},
 	{"a generation's turn begins with its first sample", "turn.go",

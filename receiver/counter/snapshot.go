@@ -130,6 +130,17 @@ func (c *Cache) walkAddresses(to *snapshot.Codec) {
 			at.ip = ipOf(ip)
 		}
 	})
+	snapshot.Slice(to, &c.homes.newest, func(of *home) {
+		node := c.homes.node[*of]
+		snapshot.String(to, &of.cluster)
+		snapshot.String(to, &of.id)
+		snapshot.String(to, &node)
+		if to.Reading() {
+			c.homes.node[*of] = node
+		}
+	})
+	snapshot.Int(to, &c.homes.next)
+	c.homes.next = min(max(c.homes.next, 0), max(len(c.homes.newest)-1, 0))
 }
 
 // walk writes or fills everything of a shard that its future depends on.
