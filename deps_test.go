@@ -41,7 +41,8 @@ ledger            internal/... power receiver/* store store/local transform tran
 transform/classify internal/strictyaml power
 transform/tariff  power
 transform         internal/... power store transform/*
-httpapi           access internal/refusal internal/suggest power store transform/classify
+report            power store
+httpapi           access internal/refusal internal/suggest power report store transform/classify
 client            power
 backfill          internal/durable ledger power receiver/journal receiver/metric store store/local transform
 backfill_test     configs internal/cluster/...

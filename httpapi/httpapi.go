@@ -18,6 +18,7 @@ import (
 
 	"github.com/wattledger/wattledger/access"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/transform/classify"
 )
@@ -97,6 +98,7 @@ type Check struct {
 type api struct {
 	cfg        Config
 	books      store.Querier
+	reports    *report.Reports
 	classifier Classifier
 	ops        Operations
 	logger     *slog.Logger
@@ -125,6 +127,7 @@ func New(cfg Config, books store.Querier, classifier Classifier, ops Operations,
 	a := &api{
 		cfg:         cfg,
 		books:       confined{books},
+		reports:     report.New(confined{books}, ops.Price),
 		classifier:  classifier,
 		ops:         ops,
 		logger:      logger,

@@ -1,24 +1,18 @@
 package httpapi
 
 import (
-	"fmt"
-	"math"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
 )
 
 const (
 	defaultPage = 100
 	maxPage     = 10_000
-
-	// What has not been seen for this long is not current.
-	currentFor = 5 * time.Minute
-	// A node is shown with its last window for this long after it fell silent.
-	nodesFor = 15 * time.Minute
 )
 
 type componentWatts struct {
@@ -47,31 +41,29 @@ type workloadPower struct {
 func (a *api) powerCurrent(w http.ResponseWriter, r *http.Request) error {
 	q := a.parse(r, "workload", "namespace", "cluster", "node", "workload_type", "time_range", "limit", "cursor")
 	match := q.match("namespace", "cluster", "node", "workload_type", "workload")
-	span := q.duration("time_range", currentFor, time.Minute, 7*24*time.Hour)
+	span := q.duration("time_range", report.CurrentFor, time.Minute, 7*24*time.Hour)
 	limit := q.count("limit", defaultPage, maxPage)
 	from, at := q.page("/power/current")
 	if err := q.problem(); err != nil {
 		return err
 	}
 
-	rows, next, err := a.books.Power(r.Context(), store.PowerQuery{
+	page, err := a.reports.Power(r.Context(), store.PowerQuery{
 		FromMs: at.Add(-span).UnixMilli(), ToMs: at.UnixMilli(),
 		Match: match, By: store.ByPower, Limit: limit, Cursor: from,
 	})
 	if err != nil {
-		return fmt.Errorf("current power: %w", err)
+		return err
 	}
 
 	answer := struct {
 		Data []workloadPower `json:"data"`
-		basis
+		report.Basis
 		Timestamp stamp   `json:"timestamp"`
 		TimeRange string  `json:"time_range"`
 		Next      *string `json:"next"`
-	}{Data: []workloadPower{}, Timestamp: stampOf(at), TimeRange: formatDuration(span), Next: q.next("/power/current", at, next)}
-	var prices priceSet
-	for _, row := range rows {
-		prices.add(row.Price)
+	}{Data: []workloadPower{}, Basis: page.Basis, Timestamp: stampOf(at), TimeRange: formatDuration(span), Next: q.next("/power/current", at, page.Next)}
+	for _, row := range page.Rows {
 		h := row.Holder
 		answer.Data = append(answer.Data, workloadPower{
 			WorkloadID:   h.Workload.ID(),
@@ -83,12 +75,11 @@ func (a *api) powerCurrent(w http.ResponseWriter, r *http.Request) error {
 			Inferred:     h.Inferred,
 			PowerWatts:   number(row.TotalWatts()),
 			Components:   componentsOf(row.Watts),
-			CostPerHour:  costPerHour(row.Price, row.TotalWatts()),
+			CostPerHour:  number(report.CostPerHour(row.Price, row.TotalWatts())),
 			Containers:   row.Containers,
 			ObservedAt:   stampOrNull(row.LastMs),
 		})
 	}
-	answer.basis = a.basis(prices, at)
 	return writeJSON(w, r, answer)
 }
 
@@ -121,25 +112,23 @@ func (a *api) powerContainers(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	rows, next, err := a.books.Power(r.Context(), store.PowerQuery{
-		FromMs: at.Add(-currentFor).UnixMilli(), ToMs: at.UnixMilli(), ByContainer: true,
+	page, err := a.reports.Power(r.Context(), store.PowerQuery{
+		FromMs: at.Add(-report.CurrentFor).UnixMilli(), ToMs: at.UnixMilli(), ByContainer: true,
 		Match: match, By: store.PowerOrder(strings.TrimPrefix(sort, "-")), Ascending: sort[0] != '-',
 		Limit: limit, Cursor: from,
 	})
 	if err != nil {
-		return fmt.Errorf("container power: %w", err)
+		return err
 	}
 
 	answer := struct {
 		Containers []containerPower `json:"containers"`
 		Count      int              `json:"count"`
-		basis
+		report.Basis
 		Timestamp stamp   `json:"timestamp"`
 		Next      *string `json:"next"`
-	}{Containers: []containerPower{}, Count: len(rows), Timestamp: stampOf(at), Next: q.next("/power/containers", at, next)}
-	var prices priceSet
-	for _, row := range rows {
-		prices.add(row.Price)
+	}{Containers: []containerPower{}, Count: len(page.Rows), Basis: page.Basis, Timestamp: stampOf(at), Next: q.next("/power/containers", at, page.Next)}
+	for _, row := range page.Rows {
 		h := row.Holder
 		answer.Containers = append(answer.Containers, containerPower{
 			Cluster:      h.Cluster,
@@ -154,12 +143,11 @@ func (a *api) powerContainers(w http.ResponseWriter, r *http.Request) error {
 			WorkloadType: typeOf(h.Type),
 			PowerWatts:   number(row.TotalWatts()),
 			Components:   componentsOf(row.Watts),
-			CostPerHour:  costPerHour(row.Price, row.TotalWatts()),
+			CostPerHour:  number(report.CostPerHour(row.Price, row.TotalWatts())),
 			ObservedAt:   stampOrNull(row.LastMs),
 			Generation:   row.Generation,
 		})
 	}
-	answer.basis = a.basis(prices, at)
 	return writeJSON(w, r, answer)
 }
 
@@ -197,31 +185,22 @@ func (a *api) powerNodes(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	windows, err := a.books.Nodes(r.Context(), q.now.Add(-nodesFor).UnixMilli(), q.now.UnixMilli(), match)
+	nodes, err := a.reports.Nodes(r.Context(), q.now, match)
 	if err != nil {
-		return fmt.Errorf("node power: %w", err)
+		return err
 	}
 
 	answer := struct {
 		Nodes     []nodePower `json:"nodes"`
 		Count     int         `json:"count"`
 		Timestamp stamp       `json:"timestamp"`
-	}{Nodes: []nodePower{}, Count: len(windows), Timestamp: stampOf(q.now)}
-	for _, n := range windows {
-		var watts [power.NumComponents]float64
-		for c := range watts {
-			// NaN, that is null, where nothing was seen.
-			watts[c] = n.Used[c].Joules() / (float64(n.SeenMs) / 1000)
-		}
-		sum := n.Containers
-		for _, part := range []power.Energy{n.VMs, n.System, n.Idle, n.Unattributed} {
-			sum.Add(part)
-		}
+	}{Nodes: []nodePower{}, Count: len(nodes), Timestamp: stampOf(q.now)}
+	for _, n := range nodes {
 		answer.Nodes = append(answer.Nodes, nodePower{
 			Cluster:    n.Cluster,
 			Node:       n.Node,
-			PowerWatts: number(n.Used.Total().Joules() / (float64(n.SeenMs) / 1000)),
-			Components: componentsOf(watts),
+			PowerWatts: number(n.Total),
+			Components: componentsOf(n.Watts),
 			Generation: n.Generation,
 			ObservedAt: stampOrNull(n.LastMs),
 			Identity: nodeIdentity{
@@ -234,33 +213,13 @@ func (a *api) powerNodes(w http.ResponseWriter, r *http.Request) error {
 				IdleJoules:           n.Idle.Total().Joules(),
 				UnattributedJoules:   n.Unattributed.Total().Joules(),
 				UnattributedNegative: n.Unattributed.Total() < 0,
-				Closes:               sum == n.Used,
+				Closes:               n.Closes,
 			},
 		})
 	}
 	return writeJSON(w, r, answer)
 }
 
-// number is nil for what is not known, so that it is written as null.
-func number(f float64) *float64 {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil
-	}
-	return &f
-}
-
 func componentsOf(w [power.NumComponents]float64) componentWatts {
 	return componentWatts{CPU: number(w[power.CPU]), DRAM: number(w[power.DRAM]), GPU: number(w[power.GPU]), Other: number(w[power.Other])}
-}
-
-func typeOf(t power.Type) power.Type {
-	if t == "" {
-		return power.Unknown
-	}
-	return t
-}
-
-// costPerHour is what drawing watts for an hour costs.
-func costPerHour(p power.Price, watts float64) *float64 {
-	return number(p.Cost(power.MicrojoulesPerKWh).Total() * watts / 1000)
 }

@@ -1,12 +1,11 @@
 package httpapi
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/wattledger/wattledger/power"
-	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/report"
 )
 
 type typeProfile struct {
@@ -32,43 +31,22 @@ func (a *api) profileWorkloadTypes(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 
-	rows, err := a.books.Profiles(r.Context(), start.UnixMilli(), end.UnixMilli(), match)
+	profiles, err := a.reports.Profiles(r.Context(), start, end, q.now, match)
 	if err != nil {
-		return fmt.Errorf("profiles: %w", err)
-	}
-	// Profiles come priced; what the prices were is asked apart.
-	priced, err := a.books.Sum(r.Context(), store.Query{
-		FromMs: start.UnixMilli(), ToMs: alignedEnd(end, q.now, time.Hour), StepMs: time.Hour.Milliseconds(),
-		Match: match, WorkloadsOnly: true,
-	})
-	if err != nil {
-		return fmt.Errorf("prices of profiles: %w", err)
-	}
-	var prices priceSet
-	for _, row := range priced {
-		prices.add(row.Price)
+		return err
 	}
 	answer := struct {
 		Profiles []typeProfile `json:"profiles"`
-		basis
+		report.Basis
 		Period    string `json:"period"`
 		Timestamp stamp  `json:"timestamp"`
-	}{
-		Profiles:  []typeProfile{},
-		basis:     a.basis(prices, end),
-		Period:    stampOf(start).String() + " to " + stampOf(end).String(),
-		Timestamp: stampOf(q.now),
-	}
-	var total power.Microjoules
-	for _, row := range rows {
-		total += row.Energy
-	}
-	for _, row := range rows {
+	}{[]typeProfile{}, profiles.Basis, periodOf(start, end), stampOf(q.now)}
+	for _, row := range profiles.Types {
 		p := typeProfile{
 			WorkloadType: typeOf(row.Type),
 			Workloads:    row.Workloads,
 			EnergyKWh:    row.Energy.KWh(),
-			Share:        number(float64(row.Energy) / float64(total)),
+			Share:        number(float64(row.Energy) / float64(profiles.Total)),
 			MeanWatts:    number(row.MeanWatts),
 			P50Watts:     number(row.P50Watts),
 			P95Watts:     number(row.P95Watts),

@@ -34,7 +34,7 @@ func (a *api) serve(rt route) http.Handler {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				a.logger.Error("Handler panicked", "route", rt.path, "request_id", id, "panic", p, "stack", string(debug.Stack()))
+				a.logger.Error("handler panicked", "route", rt.path, "request_id", id, "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					writeProblem(rec, r, problemOf(fmt.Errorf("panic: %v", p)))
 				}
@@ -73,7 +73,7 @@ func (a *api) answer(rt route, rec *recorder, r *http.Request, id string, err er
 	}
 	p := problemOf(err)
 	if p.Status == http.StatusInternalServerError {
-		a.logger.Error("Request went wrong", "route", rt.path, "request_id", id, "err", err)
+		a.logger.Error("request went wrong", "route", rt.path, "request_id", id, "err", err)
 	}
 	switch {
 	case rec.status != 0:

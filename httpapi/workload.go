@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
 
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
 )
 
@@ -76,78 +76,40 @@ func (a *api) costWorkload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wl := found.Workload
-	match := map[store.Dimension]string{
-		store.Cluster: wl.Cluster, store.Namespace: wl.Namespace,
-		store.WorkloadKind: strings.ToLower(wl.Kind), store.Workload: wl.Name,
-	}
-
-	stepMs := length.Milliseconds()
-	toMs := alignedEnd(end, q.now, length)
-	rows, err := a.books.Sum(r.Context(), store.Query{FromMs: start.UnixMilli(), ToMs: toMs, StepMs: stepMs, Match: match})
-	if err != nil {
-		return fmt.Errorf("cost of %s by step: %w", wl.ID(), err)
-	}
-	seen, err := a.seen(r.Context(), start.UnixMilli(), toMs, stepMs, wl.Cluster)
+	costs, err := a.reports.Workload(r.Context(), found.Workload, report.Even(start, end, length), q.now)
 	if err != nil {
 		return err
 	}
-	containerRows, err := a.books.Sum(r.Context(), store.Query{
-		FromMs: start.UnixMilli(), ToMs: toMs, Match: match,
-		GroupBy: []store.Dimension{store.Node, store.Pod, store.Container, store.ContainerID},
-	})
-	if err != nil {
-		return fmt.Errorf("cost of %s by container: %w", wl.ID(), err)
-	}
-
-	var total sum
-	byStep := map[int64]*sum{}
-	for _, row := range rows {
-		at := row.StartMs - row.StartMs%stepMs
-		if byStep[at] == nil {
-			byStep[at] = &sum{}
-		}
-		idle := idleOf(wl.Namespace, row)
-		byStep[at].addRow(row, idle)
-		total.addRow(row, idle)
-	}
-	steps := stepsOf(start, end, length)
-	share := seen.shareOf(steps)
-	b := a.basis(total.prices(), end)
-
-	series := make([]stepCost, 0, len(steps))
-	for _, st := range steps {
-		share := seen.share(st)
-		c := stepCost{Time: stamp(st.startMs), Partial: !st.whole(), Cost: unknownCost(b.Currency)}
-		if s := byStep[st.startMs]; s != nil || share > 0 {
-			if s == nil { // the nodes were seen, and the workload did not run
-				s = &sum{}
-			}
-			c.Cost = s.cost(b.Currency, share)
-			c.MeanWatts = number(s.total().Joules() / (float64(st.toMs-st.fromMs) / 1000))
-		}
-		series = append(series, c)
-	}
-	containers := containerCosts(wl.Namespace, containerRows, b.Currency, share)
-	breakdown := costBreakdown{
-		Totals:          total.cost(b.Currency, share),
-		Components:      componentCosts(&total),
-		Containers:      containers[:min(len(containers), maxContainers)],
-		ContainersTotal: len(containers),
-		Series:          series,
-	}
-	if len(rows) == 0 && share == 0 {
-		breakdown.Totals = unknownCost(b.Currency)
-	}
+	id := found.Workload.ID()
 	return writeJSON(w, r, struct {
 		WorkloadID    string              `json:"workload_id"`
 		Workload      workloadDescription `json:"workload"`
 		CostBreakdown costBreakdown       `json:"cost_breakdown"`
-		basis
+		report.Basis
 		Period    string `json:"period"`
 		Step      string `json:"step"`
 		Timestamp stamp  `json:"timestamp"`
-	}{wl.ID(), describe(found), breakdown, b, stampOf(start).String() + " to " + stampOf(end).String(), formatDuration(length), stampOf(q.now)})
+	}{id, describe(found), breakdown(costs), costs.Basis, periodOf(start, end), formatDuration(length), stampOf(q.now)})
+}
+
+func breakdown(costs report.Workload) costBreakdown {
+	b := costBreakdown{
+		Totals:          costOf(costs.Total, costs.Currency),
+		Components:      componentCosts(costs.Total.Amount),
+		Containers:      []containerCost{},
+		ContainersTotal: len(costs.Containers),
+	}
+	for _, c := range costs.Containers[:min(len(costs.Containers), maxContainers)] {
+		b.Containers = append(b.Containers, containerCost{c.Node, c.Pod, c.Container, c.ID, costOf(c.Figure, costs.Currency)})
+	}
+	for _, s := range costs.Steps {
+		c := stepCost{Time: stamp(s.StartMs), Partial: !s.Whole(), Cost: costOf(s.Figure, costs.Currency)}
+		if !s.Unknown {
+			c.MeanWatts = number(s.Energy().Total().Joules() / (float64(s.ToMs-s.FromMs) / 1000))
+		}
+		b.Series = append(b.Series, c)
+	}
+	return b
 }
 
 type costBreakdown struct {
@@ -207,52 +169,19 @@ func describe(f store.WorkloadRow) workloadDescription {
 	}
 }
 
-func componentCosts(s *sum) map[string]componentCost {
+func componentCosts(a report.Amount) map[string]componentCost {
 	out := map[string]componentCost{}
-	total := s.total().KWh()
+	total := a.Energy().Total().KWh()
 	for c := range power.Component(power.NumComponents) {
-		of := func(e power.Energy) power.Microjoules { return e[c] }
-		var energy power.Microjoules
-		for _, p := range s.parts {
-			energy += p.energy[c]
-		}
-		cc := componentCost{EnergyKWh: energy.KWh(), Share: number(energy.KWh() / total)}
-		if money, ok := s.money(of); ok {
+		part := a.Of(c)
+		kWh := part.Energy().Total().KWh()
+		cc := componentCost{EnergyKWh: kWh, Share: number(kWh / total)}
+		if money, _, ok := part.Money(); ok {
 			sum := money.Total()
 			cc.ElectricityCost, cc.CoolingCost, cc.CarbonCost = &money.Electricity, &money.Cooling, &money.Carbon
 			cc.TotalCost, cc.CarbonKg = &sum, &money.CarbonKg
 		}
 		out[c.String()] = cc
 	}
-	return out
-}
-
-// containerCosts lists containers by falling energy.
-func containerCosts(namespace string, rows []store.Row, currency *string, coverage float64) []containerCost {
-	sums := map[string]*sum{}
-	var order []store.Row // the first row of each container
-	for _, row := range rows {
-		key := strings.Join(row.Group, "\x00")
-		if sums[key] == nil {
-			sums[key] = &sum{}
-			order = append(order, row)
-		}
-		sums[key].addRow(row, idleOf(namespace, row))
-	}
-	out := make([]containerCost, 0, len(order))
-	for _, row := range order {
-		g := row.Group
-		out = append(out, containerCost{Node: g[0], Pod: g[1], Container: g[2], ContainerID: g[3],
-			Cost: sums[strings.Join(g, "\x00")].cost(currency, coverage)})
-	}
-	slices.SortStableFunc(out, func(a, b containerCost) int {
-		switch {
-		case *a.EnergyKWh > *b.EnergyKWh:
-			return -1
-		case *a.EnergyKWh < *b.EnergyKWh:
-			return 1
-		}
-		return strings.Compare(a.Pod+":"+a.Container+":"+a.ContainerID, b.Pod+":"+b.Container+":"+b.ContainerID)
-	})
 	return out
 }
