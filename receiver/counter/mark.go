@@ -142,7 +142,10 @@ func (s *shard) own(m *meter, k int, f field, fromMs int64) int64 {
 		if !ok || !n.sameExporter(q.origin, p.origin) {
 			continue
 		}
-		if v < before {
+		switch {
+		case v < before && m.kind == shareMeter:
+			return s.byWatts(m, k, max(fromMs, q.t))
+		case v < before:
 			return v
 		}
 		return int64(float64(v-before) * float64(p.t-max(fromMs, q.t)) / float64(max(p.t-q.t, 1)))

@@ -525,7 +525,7 @@ func (s *shard) share(m *meter, k int) (b booked, integrated bool) {
 		e = s.own(m, k, fieldRaw, t)
 	} else if e < 0 {
 		e, integrated = s.byWatts(m, k, t), true
-	} else if watts := s.trapezoid(m, k, t); e < watts/4*3 {
+	} else if watts := s.trapezoid(m, k, t); e < watts/5*3 {
 		e, integrated = watts, true // a process ended, and others used more than it had
 		s.notice(m.node, HiddenProcessEnd, p.origin, p.origin)
 	}

@@ -317,7 +317,7 @@ func model(all []observation) map[string]power.Microjoules {
 					book(owner, power.Used, power.GPU, credit(x))
 				case x.v < before.v:
 					book(owner, power.Used, power.GPU, int64(float64(values["gpuwatts"][ms].v)*float64(ms-before.ms)/1000))
-				case x.v-before.v < under(before.ms, ms)/4*3:
+				case x.v-before.v < under(before.ms, ms)/5*3:
 					book(owner, power.Used, power.GPU, under(before.ms, ms))
 				default:
 					book(owner, power.Used, power.GPU, x.v-before.v)

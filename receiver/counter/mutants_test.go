@@ -46,7 +46,7 @@ var mutants = []mutant{
 	{"a GPU fall books the new sum", "meter.go",
 		"	} else if e < 0 {\n		e, integrated = s.byWatts(m, k, t), true", "	} else if e < 0 {\n		e = raw"},
 	{"a GPU process that ends unseen is not seen", "meter.go",
-		"e < watts/4*3 {", "e < 0 {"},
+		"e < watts/5*3 {", "e < 0 {"},
 	{"two sources of one device are both booked", "meter.go",
 		"if mt.shadow || (!s.elected", "if (!s.elected"},
 	{"a device's first value is credited", "meter.go",
