@@ -160,7 +160,7 @@ func TestVersionHeaderDoesNotChooseTheSchema(t *testing.T) {
 func TestUnknownFieldsAreSkipped(t *testing.T) {
 	s := newStation(t, nil)
 	unknown := []byte{
-		7<<3 | 0, 0x96, 0x01, // varint
+		7 << 3, 0x96, 0x01, // varint
 		8<<3 | 1, 1, 2, 3, 4, 5, 6, 7, 8,
 		9<<3 | 2, 2, 'h', 'i', // bytes
 		10<<3 | 5, 1, 2, 3, 4, // fixed32

@@ -229,7 +229,7 @@ func (d *Directory) forget(ms int64) {
 	before := ms - d.forgetMs
 	for p := range d.pods.all() {
 		if p.seenMs < before && !d.asked.any(p.subject()) && !d.asked.any(p.nameSubject()) {
-			d.names.Remove(index.Hash(p.nameSubject()), p.number)
+			d.unname(p)
 			d.pods.drop(p.subject())
 		}
 	}
@@ -262,12 +262,27 @@ func (d *Directory) Len() (pods, holders int, refused uint64) {
 // addPod adds a pod whose UID is new.
 func (d *Directory) addPod(p *pod) {
 	p.number = d.pods.add(p)
-	d.names.Add(index.Hash(p.nameSubject()), p.number)
+	d.name(p)
 }
 
-// named returns the pods of a name, newest first. The list is good until named is
-// called again: a StatefulSet's pods have their names again and again, and each of
-// them asks.
+// maxSame is how many pods of one name are found by it, the newest. A static pod is
+// two, one of the kubelet's UID and one of the API server's; a StatefulSet's has its
+// name again and again, and each time would cost as much as all before.
+const maxSame = 4
+
+// name lets a pod be found by its name, in the place of the oldest where there are
+// enough.
+func (d *Directory) name(p *pod) {
+	d.names.Add(index.Hash(p.nameSubject()), p.number)
+	if list := d.named(p.nameSubject()); len(list) > maxSame {
+		d.unname(list[maxSame])
+	}
+}
+
+func (d *Directory) unname(p *pod) { d.names.Remove(index.Hash(p.nameSubject()), p.number) }
+
+// named returns the newest pods of a name, newest first. The list is good until
+// named is called again.
 func (d *Directory) named(name subject) []*pod {
 	dst := d.same[:0]
 	d.names.Find(index.Hash(name), func(i uint32) bool {

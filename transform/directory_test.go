@@ -395,3 +395,46 @@ func TestDirectoryAudience(t *testing.T) {
 		}
 	}
 }
+
+// A pod name that is recreated again and again costs each time what the first cost:
+// facts and descriptions a pod are the same for few and for many.
+func BenchmarkRecreated(b *testing.B) {
+	for _, n := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				recreate(b, n)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/pod")
+		})
+	}
+}
+
+func recreate(t testing.TB, n int) (d asker) {
+	d = newDirectory(t)
+	for i := range n {
+		uid, ms := fmt.Sprintf("uid-%06d", i), int64(i)*1000
+		pod := []power.Label{{Name: "namespace", Value: "db"}, {Name: "pod", Value: "postgres-0"}, {Name: "uid", Value: uid}}
+		d.Learn(power.Fact{Kind: power.PodOwnerFact, Cluster: "c", Value: 1, Labels: append(slices.Clone(pod),
+			power.Label{Name: "owner_kind", Value: "StatefulSet"}, power.Label{Name: "owner_name", Value: "postgres"})}, ms)
+		d.Learn(power.Fact{Kind: power.PodLabelsFact, Cluster: "c", Value: 1, Labels: append(slices.Clone(pod), power.Label{Name: "label_run", Value: uid})}, ms)
+		key := power.HolderKey{Cluster: "c", Node: "n", Kind: power.Container, ID: uid}
+		if h := d.Describe(key, power.Attributes{PodUID: uid, Namespace: "db", Pod: "postgres-0", Container: "postgres"}, ms); h.Workload.ID() != "c:db:statefulset:postgres" {
+			t.Fatalf("described as %+v", h)
+		}
+	}
+	return d
+}
+
+// The looks that one more pod of a name costs do not grow with how many there were.
+func TestRecreatedPodsAreBounded(t *testing.T) {
+	d := recreate(t, 500)
+	if n := len(d.named(subject{byName, "c", "db", "postgres-0"})); n != maxSame {
+		t.Errorf("%d pods are found by one name, want the newest %d", n, maxSame)
+	}
+	if heard := d.asked.of(subject{byName, "c", "db", "postgres-0"}, nil); len(heard) > 0 {
+		t.Errorf("%d holders are described anew for another pod of their name", len(heard))
+	}
+	if newest := d.named(subject{byName, "c", "db", "postgres-0"})[0].uid; newest != "uid-000499" {
+		t.Errorf("the newest is %s", newest)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 )
 
@@ -179,14 +178,14 @@ func (d *Directory) pod(s subject, namespace, name string, ms int64) (p *pod, ch
 	}
 	p.seenMs = max(p.seenMs, ms)
 	if namespace != "" && namespace != p.namespace || name != "" && name != p.name {
-		d.names.Remove(index.Hash(p.nameSubject()), p.number)
+		d.unname(p)
 		if namespace != "" {
 			p.namespace = namespace
 		}
 		if name != "" {
 			p.name = name
 		}
-		d.names.Add(index.Hash(p.nameSubject()), p.number)
+		d.name(p)
 		changed = true
 	}
 	return p, changed

@@ -102,7 +102,8 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 
 // pod puts together what is known of a pod under its UID and under its name.
 // A static pod has one UID for the kubelet and another for the API server, so
-// its owner and labels may be under the same name with another UID.
+// its owner and labels may be under the same name with another UID; only what a
+// pod's own facts leave open is looked for there.
 func (v *view) pod(cluster, uid, namespace, name string) pod {
 	var found pod
 	if uid != "" {
@@ -117,6 +118,9 @@ func (v *view) pod(cluster, uid, namespace, name string) pod {
 	if found.namespace == "" || found.name == "" {
 		found.name = ""
 		return found
+	}
+	if found.ownerKind != "" {
+		return found // its own facts say who it is; others of its name are others
 	}
 	list := v.directory.named(v.note(found.nameSubject()))
 	for _, p := range list {

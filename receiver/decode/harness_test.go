@@ -34,8 +34,6 @@ func newTestDecoder(t testing.TB, s Series, m Mapper) *Decoder {
 var (
 	labels = wire.Labels
 	one    = wire.One
-	at     = wire.At
-	kepler = wire.Kepler
 	asV2   = wire.AsV2
 	bodyV1 = wire.BodyV1
 	bodyV2 = wire.BodyV2
