@@ -171,6 +171,9 @@ func (s *shard) book(a *account, fromMs, toMs, e, counter int64) {
 		Holder: a.holder, Measure: a.measure, Component: a.comp,
 		Energy: power.Microjoules(e), StartMs: fromMs, EndMs: toMs, Counter: power.Microjoules(counter),
 	})
+	if a.measure == power.Active {
+		s.nodes[a.node].active[a.comp] += e
+	}
 	if a.measure == power.Active || a.measure == power.NodeIdle {
 		// A legacy node counts its active and idle energy apart and has no
 		// counter of the whole.

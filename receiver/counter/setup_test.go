@@ -295,3 +295,27 @@ func TestBacklogBesideTheNewest(t *testing.T) {
 		}
 	}
 }
+
+// Containers whose series come minutes after their node's are older than what is
+// known of it: what they counted before is not of this time.
+func TestContainersThatComeLate(t *testing.T) {
+	for name, show := range map[string]func(started, second float64) []string{"new": scraped, "legacy": legacy} {
+		b := newBench(t)
+		b.extra = []power.Label{{Name: "instance", Value: "node-a"}, {Name: "job", Value: "kepler"}}
+		for second := 0.0; second <= 1200; second += 15 {
+			lines := show(-3000, second)
+			if second < 600 {
+				lines = slices.DeleteFunc(lines, func(line string) bool { return line[:len("kepler_container")] == "kepler_container" })
+			}
+			if second == 900 {
+				lines = append(lines, containerLine("young", "package", 700)) // and one that did begin now
+			}
+			b.at(second, lines...)
+		}
+		b.booked("container/c1", power.Used, power.CPU, 120*600)
+		b.booked("container/young", power.Used, power.CPU, 700)
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}

@@ -67,11 +67,12 @@ func (s *shard) witness(ni uint32, comp uint8) *meter {
 // since it is known: then the counter is older than what is known of its node.
 func (s *shard) exceedsActive(a *account, v, tMs int64) bool {
 	n := &s.nodes[a.node]
-	m := s.witness(a.node, uint8(a.comp))
-	if m == nil || len(m.points) == 0 {
-		return false
-	}
 	active, known := n.active[a.comp], false
+	m := s.witness(a.node, uint8(a.comp))
+	if m == nil { // legacy Kepler's counters are accounts like any other
+		u := n.turns[a.comp]
+		known, m = u.legacy && u.t >= tMs, &meter{}
+	}
 	for i := range m.points {
 		p := &m.points[i]
 		if _, ok := p.get(fieldActive); ok && p.t >= tMs && p.state&(pointOlder|pointMuted) == 0 {
