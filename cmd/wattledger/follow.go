@@ -53,7 +53,9 @@ func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, 
 			return float64(n)
 		})
 		f.close = append(f.close, func() error { engine.Close(); return nil })
-		feed := &feed{books: books, windows: least(c.MinutesRetention, cfg.Store.MinutesRetention), hours: least(c.HoursRetention, cfg.Store.HoursRetention), spaces: true}
+		feed := books.Feed(local.FeedConfig{
+			Windows: least(c.MinutesRetention, cfg.Store.MinutesRetention), Hours: least(c.HoursRetention, cfg.Store.HoursRetention), Spaces: true,
+		})
 		f.influx = follow.New(follow.Config{Setting: "influxdb.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger)
 		f.add(f.influx, engine.Name())
 	}
@@ -67,7 +69,7 @@ func newFollowers(cfg *configs.Config, books *local.Store, logger *slog.Logger, 
 			return nil, err
 		}
 		f.close = append(f.close, engine.Close)
-		feed := &feed{books: books, windows: rc.Charges, hours: rc.Hours, whole: true}
+		feed := books.Feed(local.FeedConfig{Windows: rc.Charges, Hours: rc.Hours, Whole: true})
 		// Reading back a day of a big stream takes longer than a write.
 		f.add(follow.New(follow.Config{Setting: "redis.url", Timeout: 5 * time.Minute}, feed, engine, metrics, logger), engine.Name())
 	}

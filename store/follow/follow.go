@@ -19,40 +19,6 @@ import (
 	"github.com/wattledger/wattledger/store"
 )
 
-// A Feed is what a worker takes deliveries from. It is asked by one worker for
-// each follower, by several at once.
-type Feed interface {
-	// Deliver returns what the next entries, at most limit, amount to now, and
-	// false if there are none yet. ErrLostPlace, wrapped: some are gone.
-	Deliver(ctx context.Context, follower string, limit int) (store.Delivery, bool, error)
-	// Done notes that the follower has taken everything up to d.ToSeq.
-	Done(ctx context.Context, follower string, d store.Delivery) error
-	// Place tells where the follower is.
-	Place(ctx context.Context, follower string) (Place, error)
-	// Span tells what there is to send again, and up to which entry it holds:
-	// later ones are delivered as usual.
-	Span(ctx context.Context, follower string) (Span, error)
-	// Stored returns the rows that start at fromMs or up to some time after, as
-	// the rows of a delivery, and where the next begin.
-	Stored(ctx context.Context, follower string, fromMs int64) (rows store.Delivery, nextMs int64, err error)
-}
-
-// A Place is where a follower is in the outbox.
-type Place struct {
-	Seq      uint64  // newest entry it has taken
-	Lag      uint64  // entries after that
-	OldestMs int64   // commit of the oldest of those, Unix milliseconds; 0 if there are none
-	Used     float64 // how much of what the outbox may keep they take up, by bytes or age; at 1 the place is lost
-}
-
-// A Span is the time that stored rows are sent again for.
-type Span struct {
-	Seq      uint64
-	CommitMs int64
-	FromMs   int64 // inclusive, Unix milliseconds
-	ToMs     int64 // exclusive
-}
-
 // A Checker is a Follower whose backend can be asked whether it still has
 // everything up to an entry. Check answers ErrLostPlace, wrapped, if not. It is
 // asked at start and while there is nothing to write.
@@ -86,7 +52,7 @@ const (
 // A Worker feeds one follower.
 type Worker struct {
 	cfg      Config
-	feed     Feed
+	feed     store.Feed
 	follower store.Follower
 	metrics  *Metrics
 	log      *slog.Logger
@@ -96,10 +62,10 @@ type Worker struct {
 	checked time.Time // owned by Run: last check
 
 	mu     sync.Mutex
-	outage outage // guarded by mu
-	place  Place  // guarded by mu
-	busy   bool   // guarded by mu: stored rows are being sent again
-	looked bool   // guarded by mu: there was nothing to write, or what there was is written
+	outage outage      // guarded by mu
+	place  store.Place // guarded by mu
+	busy   bool        // guarded by mu: stored rows are being sent again
+	looked bool        // guarded by mu: there was nothing to write, or what there was is written
 }
 
 // An outage is a run of errors.
@@ -111,7 +77,7 @@ type outage struct {
 }
 
 // New returns a worker that carries feed to f. Metrics may be shared by several.
-func New(cfg Config, feed Feed, f store.Follower, m *Metrics, logger *slog.Logger) *Worker {
+func New(cfg Config, feed store.Feed, f store.Follower, m *Metrics, logger *slog.Logger) *Worker {
 	or := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
 			*d = v

@@ -50,20 +50,20 @@ func (o *outbox) Done(_ context.Context, name string, d store.Delivery) error {
 	return nil
 }
 
-func (o *outbox) Place(_ context.Context, name string) (Place, error) {
+func (o *outbox) Place(_ context.Context, name string) (store.Place, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	p := Place{Seq: o.place[name], Lag: o.newest - o.place[name], Used: o.used}
+	p := store.Place{Seq: o.place[name], Lag: o.newest - o.place[name], Used: o.used}
 	if p.Lag > 0 {
 		p.OldestMs = time.Now().Add(-time.Duration(p.Lag) * time.Second).UnixMilli()
 	}
 	return p, nil
 }
 
-func (o *outbox) Span(context.Context, string) (Span, error) {
+func (o *outbox) Span(context.Context, string) (store.Span, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return Span{Seq: o.newest, FromMs: 0, ToMs: int64(o.newest)}, nil
+	return store.Span{Seq: o.newest, FromMs: 0, ToMs: int64(o.newest)}, nil
 }
 
 // Stored has a row to a millisecond, two to a stretch.
@@ -139,7 +139,7 @@ type line struct {
 	reg *prometheus.Registry
 }
 
-func start(t *testing.T, cfg Config, feed Feed, b *backend) line {
+func start(t *testing.T, cfg Config, feed store.Feed, b *backend) line {
 	reg := prometheus.NewRegistry()
 	log := &bytes.Buffer{}
 	w := New(cfg, feed, b, NewMetrics(reg), slog.New(slog.NewTextHandler(log, nil)))

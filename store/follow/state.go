@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/wattledger/wattledger/store"
 )
 
 // failed counts an error. The first of an outage is logged, and then what
@@ -44,7 +46,7 @@ func (w *Worker) recovered() {
 }
 
 // measure updates the place and what is shown of it.
-func (w *Worker) measure(ctx context.Context) (Place, error) {
+func (w *Worker) measure(ctx context.Context) (store.Place, error) {
 	p, err := w.feed.Place(ctx, w.follower.Name())
 	if err != nil {
 		return p, err

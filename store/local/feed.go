@@ -2,253 +2,212 @@ package local
 
 import (
 	"context"
-	"database/sql"
-	"encoding/binary"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/local/format"
 )
 
-// ErrLostPlace says that entries a follower has not taken are gone: it must
-// take the stored rows again (WindowsBetween, HoursBetween) and go on from the
-// end.
-var ErrLostPlace = errors.New("outbox no longer reaches back that far")
-
-// An EntryKind says what an outbox entry tells.
-type EntryKind uint8
-
-const (
-	RowsWritten     EntryKind = iota + 1 // windows were written or restated
-	HourClosed                           // an hour closed or, once closed, was restated
-	HolderDescribed                      // a holder moved to another workload or type, with all its rows
-)
-
-// An Entry refers to what one commit changed; what it is now is asked for with
-// Windows and Hours. Entries are numbered without gaps in the order of commits.
-type Entry struct {
-	Seq      uint64
-	CommitMs int64 // never falls from one entry to the next
-	Kind     EntryKind
-	HourMs   int64 // HourClosed: start of the hour
-
-	keys     []int64     // RowsWritten
-	holder   int32       // HolderDescribed
-	from, to int64       // its rows, Unix seconds
-	was      windowGroup // without the node
+// FeedConfig says what of the outbox a follower is of interest to.
+type FeedConfig struct {
+	Windows time.Duration // how far back windows are
+	Hours   time.Duration // and hours
+	Whole   bool          // a workload's window comes with the rows of all nodes
+	Spaces  bool          // hours come with their sums by namespace
 }
 
-// newFollower is the place of a follower of books that held something before
-// it: it must take the stored rows first.
-const newFollower = -1
+// Feed returns the outbox as a follower takes it.
+func (s *Store) Feed(c FeedConfig) store.Feed { return &feed{books: s, FeedConfig: c} }
 
-// A Follower is an engine fed from the outbox.
-type Follower struct {
-	Name string
-	Seq  uint64 // the newest entry it has taken
-	Lag  uint64 // entries after that
-	New  bool   // it has yet to take what the books held when it was added
+type feed struct {
+	books *Store
+	FeedConfig
 }
 
-// postEntry adds an entry to the running transaction.
-func (s *Store) postEntry(ctx context.Context, kind EntryKind, data []byte) error {
-	res, err := s.w.ExecContext(ctx,
-		"INSERT INTO outbox (commit_ms, kind, data) SELECT max(?, coalesce((SELECT commit_ms FROM outbox ORDER BY seq DESC LIMIT 1), 0)), ?, ?",
-		time.Now().UnixMilli(), int(kind), data)
+// storedStep is how much is sent at once of a time that has windows.
+const storedStep = 10 * time.Minute
+
+func (f *feed) place(ctx context.Context, name string) (Cursor, error) {
+	list, err := f.books.Followers(ctx)
 	if err != nil {
-		return err
+		return Cursor{}, err
 	}
-	s.next.outboxSeq, err = res.LastInsertId()
-	return err
+	for _, at := range list {
+		if at.Name == name {
+			return at, nil
+		}
+	}
+	return Cursor{}, fmt.Errorf("no follower %s", name)
 }
 
-func (s *Store) postHour(ctx context.Context, hour int64) error {
-	return s.postEntry(ctx, HourClosed, binary.AppendUvarint(nil, uint64(hour)))
-}
-
-var sumOfOutbox = tableOf("outbox").sumOf("")
-
-// Next returns up to limit entries after seq, in order, none if there are none
-// yet. ErrLostPlace means that some are gone.
-func (s *Store) Next(ctx context.Context, after uint64, limit int) ([]Entry, error) {
-	var list []Entry
-	err := s.read(ctx, func(sn *snapshot) error {
-		newest := uint64(sn.outboxSeq)
-		rows, err := sn.QueryContext(ctx, "SELECT seq, commit_ms, kind, data, sum IS "+sumOfOutbox+" FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", int64(after), limit)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var e Entry
-			var data sql.RawBytes
-			var whole bool
-			if err := rows.Scan(&e.Seq, &e.CommitMs, &e.Kind, &data, &whole); err != nil {
-				return err
-			}
-			err := e.decode(data)
-			if !whole {
-				err = store.ErrCorrupt
-			}
-			if err != nil {
-				return fmt.Errorf("outbox entry %d: %w", e.Seq, err)
-			}
-			list = append(list, e)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		if newest > after && (len(list) == 0 || list[0].Seq != after+1) {
-			return ErrLostPlace
-		}
-		return nil
-	})
+func (f *feed) Place(ctx context.Context, name string) (store.Place, error) {
+	at, err := f.place(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("next entries: %w", err)
+		return store.Place{}, err
+	}
+	p := store.Place{Seq: at.Seq, Lag: at.Lag}
+	if at.Lag > 0 {
+		p.Used, p.OldestMs, err = f.books.waiting(ctx, at.Seq)
+	}
+	return p, err
+}
+
+func (f *feed) Deliver(ctx context.Context, name string, limit int) (d store.Delivery, ok bool, err error) {
+	at, err := f.place(ctx, name)
+	if err == nil && at.New {
+		err = fmt.Errorf("what the books held before it: %w", store.ErrLostPlace)
+	}
+	if err != nil || at.Lag == 0 {
+		return d, false, err
+	}
+	list, err := f.books.Next(ctx, at.Seq, limit)
+	if err != nil || len(list) == 0 {
+		return d, false, err
+	}
+	last := list[len(list)-1]
+	d.FromSeq, d.ToSeq, d.CommitMs = list[0].Seq, last.Seq, last.CommitMs
+	if d.Windows, err = f.books.Windows(ctx, list); err != nil {
+		return d, false, err
+	}
+	if d.Hours, err = f.books.Hours(ctx, list); err != nil {
+		return d, false, err
+	}
+	if f.Spaces {
+		if d.Spaces, err = f.spacesOf(ctx, d.Hours); err != nil {
+			return d, false, err
+		}
+	}
+	if !f.Whole {
+		return d, true, nil
+	}
+	now := time.Now()
+	if d.Windows, err = complete(ctx, d.Windows, now.Add(-f.Windows), f.books.WindowsBetween); err != nil {
+		return d, false, err
+	}
+	d.Hours, err = complete(ctx, d.Hours, now.Add(-f.Hours), f.books.HoursBetween)
+	return d, err == nil, err
+}
+
+// complete returns rows, those from a moment on, with the rows of the other
+// nodes that the same workload has in the same window.
+func complete(ctx context.Context, rows []store.WindowRow, from time.Time, between func(ctx context.Context, fromMs, toMs int64) ([]store.WindowRow, error)) ([]store.WindowRow, error) {
+	type window struct {
+		workload power.Workload
+		startMs  int64
+	}
+	type whole struct {
+		window
+		node string
+		typ  power.Type
+	}
+	var kept []store.WindowRow
+	asked := map[window]bool{}
+	spans := map[int64]span{} // by hour: a closed one is read at once
+	for i := range rows {
+		r := &rows[i]
+		if r.StartMs < from.UnixMilli() {
+			continue
+		}
+		kept = append(kept, *r)
+		asked[window{r.Workload, r.StartMs}] = true
+		sp, ok := spans[r.StartMs/format.HourMs]
+		if !ok {
+			sp = span{r.StartMs, r.StartMs}
+		}
+		spans[r.StartMs/format.HourMs] = span{min(sp.from, r.StartMs), max(sp.to, r.StartMs)}
+	}
+	var all []store.WindowRow
+	have := map[whole]bool{}
+	for _, sp := range spans {
+		list, err := between(ctx, sp.from, sp.to+1000) // starts are whole seconds
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			r := &list[i]
+			if w := (window{r.Workload, r.StartMs}); asked[w] {
+				all = append(all, *r)
+				have[whole{w, r.Node, r.Type}] = true
+			}
+		}
+	}
+	// What is left are rows of zeros in the place of those that moved away.
+	for i := range kept {
+		r := &kept[i]
+		if !have[whole{window{r.Workload, r.StartMs}, r.Node, r.Type}] {
+			all = append(all, *r)
+		}
+	}
+	return all, nil
+}
+
+func (f *feed) Done(ctx context.Context, name string, d store.Delivery) error {
+	return f.books.Ack(ctx, name, d.ToSeq)
+}
+
+func (f *feed) Span(ctx context.Context, name string) (store.Span, error) {
+	at, err := f.place(ctx, name)
+	if err != nil {
+		return store.Span{}, err
+	}
+	now := time.Now()
+	from := now.Add(-max(f.Windows, f.Hours)).UnixMilli()
+	from = max(from, min(f.books.OldestMs(), now.UnixMilli()))
+	return store.Span{
+		Seq: at.Seq + at.Lag, CommitMs: now.UnixMilli(),
+		FromMs: time.UnixMilli(from).Truncate(time.Hour).UnixMilli(),
+		ToMs:   now.Add(time.Hour).UnixMilli(),
+	}, nil
+}
+
+func (f *feed) Stored(ctx context.Context, _ string, fromMs int64) (rows store.Delivery, nextMs int64, err error) {
+	// Before the windows there are only hours, and far fewer.
+	windowsFrom := time.Now().Add(-f.Windows).UnixMilli()
+	if fromMs < windowsFrom {
+		nextMs = min(fromMs+(24*time.Hour).Milliseconds(), windowsFrom)
+	} else {
+		nextMs = fromMs + storedStep.Milliseconds()
+		if rows.Windows, err = f.books.WindowsBetween(ctx, fromMs, nextMs); err != nil {
+			return rows, 0, err
+		}
+	}
+	if rows.Hours, err = f.books.HoursBetween(ctx, fromMs, nextMs); err != nil {
+		return rows, 0, err
+	}
+	if f.Spaces {
+		rows.Spaces, err = f.spacesOf(ctx, rows.Hours)
+	}
+	return rows, nextMs, err
+}
+
+// spacesOf returns what was used in the hours that rows start in, all of it. The
+// rows of a delivery are of a few hours, or of many that follow each other.
+func (f *feed) spacesOf(ctx context.Context, rows []store.WindowRow) (list []store.Row, err error) {
+	const atOnce = 7 * 24 * format.HourMs
+	var starts []int64
+	for i := range rows {
+		if n := len(starts); n == 0 || starts[n-1] != rows[i].StartMs {
+			starts = append(starts, rows[i].StartMs)
+		}
+	}
+	slices.Sort(starts)
+	starts = slices.Compact(starts)
+	for len(starts) > 0 {
+		n := 1
+		for n < len(starts) && starts[n] == starts[n-1]+format.HourMs && starts[n]-starts[0] < atOnce {
+			n++
+		}
+		part, err := f.books.Sum(ctx, store.Query{
+			FromMs: starts[0], ToMs: starts[n-1] + format.HourMs, StepMs: format.HourMs,
+			GroupBy: []store.Dimension{store.Cluster, store.Namespace, store.WorkloadType},
+		})
+		if err != nil {
+			return nil, err
+		}
+		list, starts = append(list, part...), starts[n:]
 	}
 	return list, nil
-}
-
-func (e *Entry) decode(b []byte) error {
-	number := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			b = nil
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	text := func() string {
-		n := number()
-		if n > uint64(len(b)) {
-			b = nil
-			return ""
-		}
-		t := string(b[:n])
-		b = b[n:]
-		return t
-	}
-	switch e.Kind {
-	case RowsWritten:
-		n := number()
-		if n > uint64(len(b)) {
-			return store.ErrCorrupt
-		}
-		e.keys = make([]int64, n)
-		prev := int64(0)
-		for i := range e.keys {
-			prev += int64(number())
-			e.keys[i] = prev
-		}
-	case HourClosed:
-		e.HourMs = int64(number()) * 1000
-	case HolderDescribed:
-		e.holder, e.from, e.to = int32(number()), int64(number()), int64(number())
-		e.was.workload.Namespace, e.was.workload.Kind, e.was.workload.Name = text(), text(), text()
-		e.was.typ = power.Type(text())
-	default:
-		return store.ErrCorrupt
-	}
-	if len(b) != 0 {
-		return store.ErrCorrupt
-	}
-	return nil
-}
-
-// Ack notes that a follower has taken every entry up to seq. It never goes back.
-func (s *Store) Ack(ctx context.Context, follower string, seq uint64) error {
-	err := s.write(ctx, func(ctx context.Context) (func(), error) {
-		res, err := s.w.ExecContext(ctx, "UPDATE followers SET seq = max(seq, ?) WHERE name = ?", int64(seq), follower)
-		if err != nil {
-			return nil, err
-		}
-		n, err := res.RowsAffected()
-		if err == nil && n == 0 {
-			err = errors.New("no such follower")
-		}
-		return nil, err
-	})
-	if err != nil {
-		return fmt.Errorf("acknowledge entry %d for %s: %w", seq, follower, err)
-	}
-	return nil
-}
-
-// Followers returns the followers there are and where they are, by name.
-func (s *Store) Followers(ctx context.Context) ([]Follower, error) {
-	var list []Follower
-	err := s.read(ctx, func(sn *snapshot) error {
-		newest := uint64(sn.outboxSeq)
-		rows, err := sn.QueryContext(ctx, "SELECT name, seq FROM followers ORDER BY name")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var f Follower
-			var seq int64
-			if err := rows.Scan(&f.Name, &seq); err != nil {
-				return err
-			}
-			f.Seq, f.New = uint64(max(seq, 0)), seq == newFollower
-			f.Lag = newest - min(f.Seq, newest)
-			list = append(list, f)
-		}
-		return rows.Err()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("followers: %w", err)
-	}
-	return list, nil
-}
-
-func (s *Store) measureFollowers(ctx context.Context) error {
-	list, err := s.Followers(ctx)
-	if err != nil {
-		return err
-	}
-	for _, f := range list {
-		s.metrics.followerLag.WithLabelValues(f.Name).Set(float64(f.Lag))
-	}
-	return nil
-}
-
-// trimOutbox removes the entries every configured follower has taken, and the
-// oldest of those that are too many or too old.
-func (s *Store) trimOutbox(ctx context.Context, now time.Time) error {
-	return s.write(ctx, func(ctx context.Context) (func(), error) {
-		taken := int64(0)
-		for i, name := range s.cfg.Followers {
-			var seq int64
-			if err := s.w.QueryRowContext(ctx, "SELECT seq FROM followers WHERE name = ?", name).Scan(&seq); err != nil {
-				return nil, err
-			}
-			if i == 0 || seq < taken {
-				taken = seq
-			}
-		}
-		if len(s.cfg.Followers) == 0 {
-			_, err := s.w.ExecContext(ctx, "DELETE FROM outbox")
-			return nil, err
-		}
-		_, err := s.w.ExecContext(ctx, "DELETE FROM outbox WHERE seq <= ? OR commit_ms < ?", taken, now.Add(-s.cfg.OutboxMaxAge).UnixMilli())
-		if err != nil {
-			return nil, err
-		}
-		// The newest entries that fit stay.
-		var kept, from int64
-		err = s.w.QueryRowContext(ctx, `SELECT coalesce(max(total), 0), coalesce(min(seq), 0) FROM
-			(SELECT seq, sum(length(data) + 16) OVER (ORDER BY seq DESC) AS total FROM outbox) WHERE total <= ?`, s.cfg.OutboxMaxBytes).Scan(&kept, &from)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := s.w.ExecContext(ctx, "DELETE FROM outbox WHERE seq < ?", from); err != nil {
-			return nil, err
-		}
-		s.metrics.outboxBytes.Set(float64(kept))
-		return nil, nil
-	})
 }

@@ -139,7 +139,7 @@ func TestFollower(t *testing.T) {
 		t.Error("no hour has closed")
 	}
 	list, err := s.Followers(t.Context())
-	if err != nil || len(list) != 2 || list[0] != (Follower{Name: "influx", Seq: seq}) || list[1] != (Follower{Name: "redis", Lag: seq}) {
+	if err != nil || len(list) != 2 || list[0] != (Cursor{Name: "influx", Seq: seq}) || list[1] != (Cursor{Name: "redis", Lag: seq}) {
 		t.Errorf("followers: %+v, %v", list, err)
 	}
 	if err := s.Ack(t.Context(), "influx", 1); err != nil { // an old acknowledgement, late
@@ -155,8 +155,8 @@ func TestFollower(t *testing.T) {
 	if err := s.expire(t.Context(), time.UnixMilli(commitMs).Add(cfg.OutboxMaxAge+time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Next(t.Context(), 0, 1); !errors.Is(err, ErrLostPlace) {
-		t.Errorf("the first entry, too old: %v, want %v", err, ErrLostPlace)
+	if _, err := s.Next(t.Context(), 0, 1); !errors.Is(err, errLostPlace) {
+		t.Errorf("the first entry, too old: %v, want %v", err, errLostPlace)
 	}
 	if rest, err := s.Next(t.Context(), seq, 1); err != nil || len(rest) != 0 {
 		t.Errorf("after the last: %v, %v", rest, err)
@@ -168,7 +168,7 @@ func TestFollower(t *testing.T) {
 func TestFollowerAddedLater(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "books.db")
 	n := uint64(0)
-	at := func(names ...string) (list []Follower) {
+	at := func(names ...string) (list []Cursor) {
 		t.Helper()
 		cfg := DefaultConfig()
 		cfg.Followers = names
@@ -191,7 +191,7 @@ func TestFollowerAddedLater(t *testing.T) {
 		}
 		return list
 	}
-	f := func(got []Follower, want ...bool) {
+	f := func(got []Cursor, want ...bool) {
 		t.Helper()
 		for i := range got {
 			if got[i].New != want[i] {

@@ -16,10 +16,10 @@ func (s *Store) OldestMs() int64 {
 	return s.at().oldest * 1000
 }
 
-// Waiting says how much of what the outbox may keep the entries after seq take
+// waiting says how much of what the outbox may keep the entries after seq take
 // up, by bytes or by age, whichever is more, and when the oldest of them was
 // committed, in Unix milliseconds; 0 if there are none. At 1 they begin to go.
-func (s *Store) Waiting(ctx context.Context, seq uint64) (used float64, oldestMs int64, err error) {
+func (s *Store) waiting(ctx context.Context, seq uint64) (used float64, oldestMs int64, err error) {
 	var bytes int64
 	err = s.read(ctx, func(sn *snapshot) error {
 		return sn.QueryRowContext(ctx, "SELECT coalesce(sum(length(data) + 16), 0), coalesce(min(commit_ms), 0) FROM outbox WHERE seq > ?", int64(seq)).Scan(&bytes, &oldestMs)

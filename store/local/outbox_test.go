@@ -16,7 +16,7 @@ func TestWaiting(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "books.db"), cfg)
 	ask := func(seq uint64) (float64, int64) {
 		t.Helper()
-		used, oldest, err := s.Waiting(t.Context(), seq)
+		used, oldest, err := s.waiting(t.Context(), seq)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package main
+package local
 
 import (
 	"errors"
@@ -11,20 +11,19 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/local"
 )
 
 // A workload's window comes with all its nodes, though only one has changed, and
 // stored rows are read from end to end.
 func TestFeed(t *testing.T) {
-	cfg := local.DefaultConfig()
+	cfg := DefaultConfig()
 	cfg.Followers = []string{"redis"}
-	books, err := local.Open(filepath.Join(t.TempDir(), "books.db"), cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	books, err := Open(filepath.Join(t.TempDir(), "books.db"), cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer books.Close()
-	f := &feed{books: books, windows: 24 * time.Hour, hours: 48 * time.Hour, whole: true}
+	f := books.Feed(FeedConfig{Windows: 24 * time.Hour, Hours: 48 * time.Hour, Whole: true})
 	ctx := t.Context()
 
 	at := time.Now().Truncate(time.Minute).Add(-time.Minute)
@@ -105,12 +104,12 @@ func TestFeed(t *testing.T) {
 
 // A follower whose entries are gone is told so.
 func TestFeedLostPlace(t *testing.T) {
-	cfg := local.DefaultConfig()
+	cfg := DefaultConfig()
 	cfg.Followers = []string{"redis"}
 	path := filepath.Join(t.TempDir(), "books.db")
-	open := func(cfg local.Config) *local.Store {
+	open := func(cfg Config) *Store {
 		t.Helper()
-		books, err := local.Open(path, cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		books, err := Open(path, cfg, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +132,7 @@ func TestFeedLostPlace(t *testing.T) {
 	cfg.Followers = []string{"redis"}
 	books = open(cfg)
 	defer books.Close()
-	f := &feed{books: books, windows: time.Hour, hours: time.Hour}
+	f := books.Feed(FeedConfig{Windows: time.Hour, Hours: time.Hour})
 	if _, _, err := f.Deliver(t.Context(), "redis", 64); !errors.Is(err, store.ErrLostPlace) {
 		t.Errorf("deliver: %v, want %v", err, store.ErrLostPlace)
 	}
