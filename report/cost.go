@@ -19,9 +19,8 @@ type Question struct {
 	Match map[store.Dimension]string
 }
 
-// from and to bound what was asked for.
-func (q Question) from() int64 { return q.Steps[0].FromMs }
-func (q Question) to() int64   { return q.Steps[len(q.Steps)-1].ToMs }
+// to is where what was asked for ends.
+func (q Question) to() int64 { return q.Steps[len(q.Steps)-1].ToMs }
 
 // An Answer is what was used in each step and in all of them. Groups add up to
 // their step, steps to the total.
