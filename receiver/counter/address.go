@@ -33,9 +33,15 @@ func (c *Cache) name(r *Request) (news []address) {
 		ip, node := told(r.New[i].Labels, m.Fact)
 		news = c.learnAddress(address{m.Holder.Cluster, ip}, node, news)
 	}
+	inRow := 0
 	for i := range r.New {
-		if m := &r.New[i].Mapping; isKeplerContainer(m) {
-			news = c.compareHomes(m, news)
+		m := &r.New[i].Mapping
+		if i == 0 || m.Holder.Node != r.New[i-1].Mapping.Holder.Node {
+			inRow = 0
+		}
+		if isKeplerContainer(m) {
+			inRow++
+			news = c.compareHomes(m, inRow <= fewHomes, news)
 		}
 	}
 	if len(c.addresses) == 0 {
@@ -60,15 +66,27 @@ func (c *Cache) learnAddress(at address, node string, news []address) []address 
 	return append(news, at)
 }
 
+// fewHomes of the containers of a node that come together are enough to know it by.
+const fewHomes = 8
+
 // compareHomes finds an exporter that is scraped by two jobs, once under its node's
 // name and once under an address: its containers are the same.
-func (c *Cache) compareHomes(m *metric.Mapping, news []address) []address {
+func (c *Cache) compareHomes(m *metric.Mapping, keep bool, news []address) []address {
 	h := &m.Holder
+	ip := ipOf(h.Node)
+	if ip.IsValid() {
+		c.homes.strays = true
+	}
+	if !keep && !c.homes.strays {
+		return news
+	}
 	of := home{h.Cluster, h.ID}
-	before, ip := c.homes.node[of], ipOf(h.Node)
+	before := c.homes.node[of]
 	switch ipBefore := ipOf(before); {
 	case before == "":
-		c.homes.put(of, h.Node)
+		if keep {
+			c.homes.put(of, h.Node)
+		}
 	case before == h.Node || ip.IsValid() == ipBefore.IsValid():
 	case ip.IsValid():
 		return c.learnAddress(address{h.Cluster, ip}, before, news)
@@ -88,17 +106,17 @@ func isKeplerContainer(m *metric.Mapping) bool {
 // A home is a container, of which the node is known.
 type home struct{ cluster, id string }
 
-// homes are those of the newest containers.
+// homes are those of some of the newest containers.
 type homes struct {
 	node   map[home]string
 	newest []home // a ring
 	next   int
+	strays bool // some node is named by an address
 }
 
 const maxHomes = 4096
 
 func (h *homes) put(of home, node string) {
-	of = home{strings.Clone(of.cluster), strings.Clone(of.id)}
 	if _, known := h.node[of]; !known {
 		if len(h.newest) < maxHomes {
 			h.newest = append(h.newest, of)
@@ -108,7 +126,7 @@ func (h *homes) put(of home, node string) {
 			h.next = (h.next + 1) % maxHomes
 		}
 	}
-	h.node[of] = strings.Clone(node)
+	h.node[of] = node
 }
 
 // told returns the address of a node and its name, as a fact tells them.

@@ -89,7 +89,7 @@ var mutants = []mutant{
 	{"what an address named goes on beside what is named", "address.go",
 		"				for a := s.holders[next-1].accounts; a != 0; a = s.accounts[a-1].next {\n", "				for a := uint32(0); a != 0; a = s.accounts[a-1].next {\n"},
 	{"one exporter under two names is two", "address.go",
-		"		if m := &r.New[i].Mapping; isKeplerContainer(m) {", "		if m := &r.New[i].Mapping; isKeplerContainer(m) && i < 0 {"},
+		"		if isKeplerContainer(m) {\n", "		if isKeplerContainer(m) && i < 0 {\n"},
 	{"both generations speak", "turn.go",
 		"		s.notice(ni, TwoGenerations, 0, 0)\n		return false, false", "		return true, false"},
 	{"a generation's turn begins with its first sample", "turn.go",

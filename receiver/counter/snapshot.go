@@ -140,6 +140,7 @@ func (c *Cache) walkAddresses(to *snapshot.Codec) {
 		}
 	})
 	snapshot.Int(to, &c.homes.next)
+	snapshot.Bool(to, &c.homes.strays)
 	c.homes.next = min(max(c.homes.next, 0), max(len(c.homes.newest)-1, 0))
 }
 

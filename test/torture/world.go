@@ -34,9 +34,10 @@ type world struct {
 	client   remotewrite.Client
 	random   *rand.Rand
 	replicas int
-	shuffled bool // batches of a minute come in any order
-	inOrder  bool // one replica, in order: minutes are known exactly, too
-	births   bool // containers come and go
+	label    string // tells the replicas apart; empty where nothing does
+	shuffled bool   // batches of a minute come in any order
+	inOrder  bool   // one replica, in order: minutes are known exactly, too
+	births   bool   // containers come and go
 	nodes    []string
 
 	next     time.Time // of the next scrape
@@ -70,15 +71,18 @@ func newWorlds(seed uint64, start time.Time, url string) ([]*world, error) {
 		nodes, legacyEvery int
 		register           float64
 		replicas           int
+		label              string
 		shuffled, births   bool
 		format             remotewrite.Format
 	}{
-		{"plain", 2, 0, 4e6, 1, false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}},
-		{"wrapping", 1, 0, 6000, 1, false, false, remotewrite.Format{Version: 1, Encoding: "snappy"}},
-		{"legacy", 1, 1, 0, 1, false, true, remotewrite.Format{Version: 1, Encoding: "zstd"}},
-		{"shuffled", 1, 0, 4e6, 1, true, true, remotewrite.Format{Version: 2, Encoding: "zstd"}},
-		{"pair", 1, 0, 4e6, 2, false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}},
-		{"clock", 1, 0, 4e6, 1, false, false, remotewrite.Format{Version: 2, Encoding: "snappy"}},
+		{"plain", 2, 0, 4e6, 1, "", false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}},
+		{"wrapping", 1, 0, 6000, 1, "", false, false, remotewrite.Format{Version: 1, Encoding: "snappy"}},
+		{"legacy", 1, 1, 0, 1, "", false, true, remotewrite.Format{Version: 1, Encoding: "zstd"}},
+		{"shuffled", 1, 0, 4e6, 1, "", true, true, remotewrite.Format{Version: 2, Encoding: "zstd"}},
+		{"pair", 1, 0, 4e6, 2, "prometheus_replica", false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}},
+		{"unnamed", 1, 0, 4e6, 2, "dc", false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}},
+		{"twins", 1, 0, 4e6, 2, "", false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}},
+		{"clock", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 2, Encoding: "snappy"}},
 	}
 	var list []*world
 	for i, k := range kinds {
@@ -90,7 +94,7 @@ func newWorlds(seed uint64, start time.Time, url string) ([]*world, error) {
 		}
 		w := &world{
 			name: k.name, sim: sim, oracle: newOracle(), random: rand.New(rand.NewPCG(seed, uint64(i)+1000)),
-			replicas: k.replicas, shuffled: k.shuffled, inOrder: k.replicas == 1 && !k.shuffled && k.name != "clock", births: k.births,
+			replicas: k.replicas, label: k.label, shuffled: k.shuffled, inOrder: k.replicas == 1 && !k.shuffled && k.name != "clock", births: k.births,
 			next: start.Add(time.Second), relabels: map[*cluster.Label][2][]cluster.Label{},
 			client: remotewrite.Client{URL: url, UserAgent: "torture-" + k.name, Format: k.format, HTTP: &http.Client{
 				Timeout: 6 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 2, IdleConnTimeout: 5 * time.Second},
@@ -201,7 +205,7 @@ func (w *world) take(ctx context.Context, replica int, now time.Time) error {
 		series, _ := t.Scrape() // a target that is down has no series
 		for _, s := range series {
 			l := t.Labels(s)
-			if w.replicas > 1 {
+			if w.label != "" {
 				l = w.withReplica(l, replica)
 			}
 			value := s.Value
@@ -232,7 +236,7 @@ func (w *world) withReplica(l []cluster.Label, replica int) []cluster.Label {
 	sets, ok := w.relabels[&l[0]]
 	if !ok {
 		for i := range sets {
-			sets[i] = cluster.With(l, "prometheus_replica", fmt.Sprintf("prometheus-k8s-%d", i))
+			sets[i] = cluster.With(l, w.label, fmt.Sprintf("prometheus-k8s-%d", i))
 		}
 		w.relabels[&l[0]] = sets
 	}
