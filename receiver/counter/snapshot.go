@@ -84,7 +84,8 @@ func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shar
 	return out.Close()
 }
 
-// Load fills an empty cache from what Save wrote, and calls head and beside as Save did.
+// Load fills an empty cache from what Save wrote, and calls head and beside as Save
+// did. Who asks meanwhile is answered from the shards that are whole.
 func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shard int, c *snapshot.Codec)) error {
 	in := snapshot.NewReader(r)
 	var version uint64
@@ -92,7 +93,9 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 		in.Fail(fmt.Errorf("snapshot version %d: this program reads versions %d to %d", version, oldestVersion, snapshotVersion))
 	}
 	if version > oldestVersion {
+		c.mu.Lock()
 		c.walkAddresses(in)
+		c.mu.Unlock()
 	}
 	head(in)
 	for i, s := range c.shards {
@@ -101,6 +104,7 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 			break
 		}
 		part := snapshot.NewReader(strings.NewReader(blob))
+		s.mu.Lock()
 		s.walk(part, version)
 		if part.Err() == nil {
 			part.Fail(s.check())
@@ -108,11 +112,13 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 		if part.Err() == nil {
 			beside(i, part)
 		}
+		known := len(s.accounts) - len(s.freeAccounts)
+		s.mu.Unlock()
 		if err := part.Err(); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
 		c.mu.Lock()
-		c.mapped += len(s.accounts) - len(s.freeAccounts)
+		c.mapped += known
 		c.mu.Unlock()
 	}
 	return in.Err()

@@ -57,6 +57,43 @@ func TestSnapshotInEveryCase(t *testing.T) {
 	}
 }
 
+// Whoever asks while a snapshot is read finds no shard half filled: readiness and
+// /debug/senders ask as soon as the port is open.
+func TestSnapshotIsReadUnderLock(t *testing.T) {
+	b := newBench(t)
+	for _, step := range casetest.All(t, "testdata/cases")[0].Steps {
+		if !step.Kill {
+			b.play(step)
+		}
+	}
+	state := save(t, b.cache)
+	again := New(DefaultConfig(), b.books)
+	stop, asked := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(asked)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				again.Findings()
+				again.Quarantine()
+			}
+		}
+	}()
+	err := again.Load(bytes.NewReader(state), func(*snapshot.Codec) {}, func(i int, _ *snapshot.Codec) {
+		if again.shards[i].mu.TryLock() {
+			again.shards[i].mu.Unlock()
+			t.Errorf("shard %d is read while it is open to others", i)
+		}
+	})
+	close(stop)
+	<-asked
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Snapshots of the version before are read: it knew replicas and no exporters.
 func TestSnapshotOfVersion3(t *testing.T) {
 	state, err := os.ReadFile("testdata/version-3.snapshot")
