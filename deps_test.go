@@ -42,7 +42,8 @@ transform/classify internal/strictyaml power
 transform/tariff  power
 transform         internal/... power store transform/*
 report            power store
-httpapi           access internal/refusal internal/suggest power report store transform/classify
+period            internal/suggest
+httpapi           access internal/refusal internal/suggest period power report store transform/classify
 backfill          internal/durable ledger power receiver/journal receiver/metric store store/local transform
 backfill_test     configs internal/cluster/...
 configs           access internal/suggest ledger power receiver receiver/* transform transform/* store/* httpapi

@@ -281,6 +281,9 @@ func (c *Config) Check() error {
 	if err := c.Transform.Check(); err != nil {
 		return fmt.Errorf("transform: %w", err)
 	}
+	if err := c.API.Check(); err != nil {
+		return fmt.Errorf("api.%w", err)
+	}
 	if err := c.Store.Check(); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -100,7 +100,7 @@ func (a *api) task(t Task) handler {
 			return newProblem(http.StatusNotFound, "not-found", "Not served", "this process does not serve this route")
 		}
 		q := a.parse(r, "from", "to", "dry_run")
-		span := TaskRange{From: q.time("from", time.Time{}), To: q.time("to", q.now), DryRun: q.choice("dry_run", "false", "true") == "true"}
+		span := TaskRange{From: q.span("from", time.Time{}).From, To: q.span("to", q.now).To, DryRun: q.choice("dry_run", "false", "true") == "true"}
 		if q.text("from") == "" {
 			q.fail("from", "is needed")
 		}

@@ -9,21 +9,30 @@ import (
 	"strings"
 )
 
-// writeCSV writes one line for each hour, or for each hour and group where
+// writeCSV writes one line for each entry, or for each entry and group where
 // groups were asked for. An empty cell is an unknown number. What the money
 // rests on closes each line, so that a sheet can be read by itself.
-func (h hourly) writeCSV(w http.ResponseWriter, r *http.Request) error {
+func (h costAnalysis) writeCSV(w http.ResponseWriter, r *http.Request) error {
 	var b bytes.Buffer
 	out := csv.NewWriter(&b)
 	header := []string{"hour", "partial"}
+	if h.cut.date != "" {
+		header = []string{"date", "start", "end", "partial"}
+	}
 	for _, d := range h.dims {
 		header = append(header, string(d))
 	}
 	out.Write(append(header,
 		"energy_kwh", "idle_energy_kwh", "electricity_cost", "cooling_cost", "carbon_cost", "total_cost", "carbon_kg",
 		"currency", "coverage", "cost_model", "implied_pue", "implied_carbon_kg_per_kwh"))
-	line := func(hour hourCost, values []string, c Cost) {
-		cells := []string{hour.Hour.String(), strconv.FormatBool(hour.Partial)}
+	line := func(e entry, values []string, c Cost) {
+		var cells []string
+		if h.cut.date != "" {
+			cells = []string{e.Date, e.Start.String(), e.End.String()}
+		} else {
+			cells = []string{e.Hour.String()}
+		}
+		cells = append(cells, strconv.FormatBool(e.Partial))
 		for _, v := range values {
 			cells = append(cells, cellText(v))
 		}
@@ -33,23 +42,23 @@ func (h hourly) writeCSV(w http.ResponseWriter, r *http.Request) error {
 		out.Write(append(cells, cellString(c.Currency), cellNumber(c.Coverage),
 			cellString(h.CostModel), cellNumber(h.ImpliedPUE), cellNumber(h.ImpliedCarbonKgPerKWh)))
 	}
-	for _, hour := range h.CostAnalysis {
+	for _, e := range h.CostAnalysis {
 		if len(h.dims) == 0 {
-			line(hour, nil, hour.Cost)
+			line(e, nil, e.Cost)
 			continue
 		}
-		if len(hour.Groups) == 0 { // so that no hour is missing from the sheet
-			line(hour, make([]string, len(h.dims)), hour.Cost)
+		if len(e.Groups) == 0 { // so that no hour is missing from the sheet
+			line(e, make([]string, len(h.dims)), e.Cost)
 		}
-		for _, g := range hour.Groups {
-			line(hour, g.values, g.cost)
+		for _, g := range e.Groups {
+			line(e, g.values, g.cost)
 		}
 	}
 	out.Flush()
 	if err := out.Error(); err != nil {
 		return fmt.Errorf("write csv: %w", err)
 	}
-	w.Header().Set("Content-Disposition", `attachment; filename="wattledger-cost-hourly.csv"`)
+	w.Header().Set("Content-Disposition", `attachment; filename="wattledger-cost-`+h.cut.name+`.csv"`)
 	return writeBody(w, r, http.StatusOK, "text/csv; charset=utf-8; header=present", b.Bytes())
 }
 

@@ -46,7 +46,7 @@ func (q *query) page(path string) (from string, at time.Time) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil || c.Query != fingerprint(path, q.values) || c.ToMs <= minTimeMs || c.ToMs > q.now.UnixMilli() {
+	if err != nil || c.Query != fingerprint(path, q.values) || c.ToMs <= 0 || c.ToMs > q.now.UnixMilli() {
 		q.fail("cursor", "does not belong to this query; ask again without it")
 		return "", q.now
 	}

@@ -8,6 +8,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/access"
+	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
@@ -32,6 +34,9 @@ type Config struct {
 	MaxQueries int `yaml:"max_queries"`
 	// MaxClassifyBodyBytes bounds the body of POST /profile/classify. 0 means 1 MiB.
 	MaxClassifyBodyBytes int64 `yaml:"max_classify_body_bytes"`
+	// TimeZone is the zone of words such as "today", plain dates and days where a
+	// question names none, as the IANA database calls it. Empty means UTC.
+	TimeZone string `yaml:"time_zone"`
 	// Pprof serves /debug/pprof/.
 	Pprof bool `yaml:"pprof"`
 	// Now is the clock; nil means time.Now.
@@ -48,10 +53,21 @@ func (c Config) withDefaults() Config {
 	if c.MaxClassifyBodyBytes <= 0 {
 		c.MaxClassifyBodyBytes = 1 << 20
 	}
+	if c.TimeZone == "" {
+		c.TimeZone = "UTC"
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	return c
+}
+
+// Check says what is wrong with c.
+func (c Config) Check() error {
+	if _, err := period.Zone(c.withDefaults().TimeZone); err != nil {
+		return fmt.Errorf("time_zone %q %w", c.TimeZone, err)
+	}
+	return nil
 }
 
 // A Classifier tells what type of workload a description is of. It has no side
@@ -97,6 +113,7 @@ type Check struct {
 
 type api struct {
 	cfg        Config
+	zone       *time.Location
 	books      store.Querier
 	reports    *report.Reports
 	classifier Classifier
@@ -124,8 +141,13 @@ func (h Handlers) Of(parts Part) http.Handler { return h.api.router(parts) }
 // New returns the routes. It starts nothing.
 func New(cfg Config, books store.Querier, classifier Classifier, ops Operations, logger *slog.Logger, reg prometheus.Registerer) Handlers {
 	cfg = cfg.withDefaults()
+	zone, err := period.Zone(cfg.TimeZone)
+	if err != nil { // Check tells of it
+		zone = time.UTC
+	}
 	a := &api{
 		cfg:         cfg,
+		zone:        zone,
 		books:       confined{books},
 		reports:     report.New(confined{books}, ops.Price),
 		classifier:  classifier,

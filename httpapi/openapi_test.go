@@ -116,6 +116,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		f(s, "GET", "/cost/current", "/cost/current?aggregate=cluster,workload_type", "", 200)
 		f(s, "GET", "/cost/hourly", "/cost/hourly?start=now-5h&aggregate=namespace,workload_kind", "", 200)
 		f(s, "GET", "/cost/hourly", "/cost/hourly", "", 200)
+		f(s, "GET", "/cost/hourly", "/cost/hourly?start=today&compare=previous&aggregate=node", "", 200)
+		f(s, "GET", "/cost/daily", "/cost/daily?tz=Asia/Seoul&aggregate=namespace&compare=previous", "", 200)
+		f(s, "GET", "/cost/monthly", "/cost/monthly", "", 200)
 		f(s, "GET", "/profile/workload-types", "/profile/workload-types", "", 200)
 		f(s, "GET", "/cost/workload/{workload_id}", "/cost/workload/nobody", "", 404)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wattledger/wattledger/internal/suggest"
+	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 )
@@ -24,11 +25,12 @@ const maxValueBytes = 1024
 type query struct {
 	values url.Values
 	now    time.Time
+	zone   *time.Location // of words, plain dates and days: tz, or what is configured
 	errs   []ParamError
 }
 
 func (a *api) parse(r *http.Request, known ...string) *query {
-	q := &query{now: a.cfg.Now().UTC()}
+	q := &query{now: a.cfg.Now().UTC(), zone: a.zone}
 	var err error
 	q.values, err = url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -57,6 +59,14 @@ func (a *api) parse(r *http.Request, known ...string) *query {
 			q.fail(name, "is empty; leave it out to mean everything")
 		case len(q.values[name][0]) > maxValueBytes:
 			q.fail(name, fmt.Sprintf("is longer than %d bytes", maxValueBytes))
+		}
+	}
+	if name := q.text("tz"); name != "" && slices.Contains(known, "tz") {
+		zone, err := period.Zone(name)
+		if err != nil {
+			q.fail("tz", fmt.Sprintf("%q %v", clip(name), err))
+		} else {
+			q.zone = zone
 		}
 	}
 	return q
@@ -90,17 +100,20 @@ func (q *query) text(name string) string {
 	return ""
 }
 
-func (q *query) time(name string, def time.Time) time.Time {
+func (q *query) clock() period.Clock { return period.Clock{Now: q.now, Zone: q.zone} }
+
+// span reads a time; what is left out is def.
+func (q *query) span(name string, def time.Time) period.Span {
 	s := q.text(name)
 	if s == "" {
-		return def
+		return period.Span{From: def, To: def}
 	}
-	t, err := parseTime(s, q.now)
+	span, err := q.clock().Parse(s)
 	if err != nil {
-		q.fail(name, fmt.Sprintf("%q %v", clip(s), err))
-		return def
+		q.fail(name, fmt.Sprintf("%q %v", clip(s), err), period.Forms...)
+		return period.Span{From: def, To: def}
 	}
-	return t
+	return span
 }
 
 func (q *query) duration(name string, def, least, most time.Duration) time.Duration {
@@ -108,12 +121,12 @@ func (q *query) duration(name string, def, least, most time.Duration) time.Durat
 	if s == "" {
 		return def
 	}
-	d, err := parseDuration(s)
+	d, err := period.ParseDuration(s)
 	switch {
 	case err != nil:
 		q.fail(name, fmt.Sprintf("%q %v", clip(s), err))
 	case d < least || d > most:
-		q.fail(name, fmt.Sprintf("must lie between %s and %s", formatDuration(least), formatDuration(most)))
+		q.fail(name, fmt.Sprintf("must lie between %s and %s", period.FormatDuration(least), period.FormatDuration(most)))
 	default:
 		return d
 	}
@@ -219,11 +232,25 @@ func (q *query) match(names ...string) map[store.Dimension]string {
 	return m
 }
 
-// period reads start and end. An end in the future is now: nothing is known of
-// what has not happened.
-func (q *query) period(defStart time.Time, longest time.Duration) (start, end time.Time) {
-	start = q.time("start", defStart)
-	end = q.time("end", q.now)
+// A stretch is the time a question is about.
+type stretch struct {
+	start, end time.Time
+	named      period.Span // what start named
+}
+
+// before returns the stretch to compare with.
+func (s stretch) before() (start, end time.Time) { return s.named.Before(s.start, s.end) }
+
+// period reads start and end. A word is a stretch of its own: it begins where
+// the word does and, if no end is given, ends with it. An end in the future is
+// now: nothing is known of what has not happened.
+func (q *query) period(defStart time.Time, longest time.Duration) stretch {
+	named := q.span("start", defStart)
+	def := q.now
+	if named.To.After(named.From) {
+		def = named.To
+	}
+	start, end := named.From, q.span("end", def).To
 	if end.After(q.now) {
 		end = q.now
 	}
@@ -233,9 +260,9 @@ func (q *query) period(defStart time.Time, longest time.Duration) (start, end ti
 	case !start.Before(end):
 		q.fail("end", "must be later than start")
 	case end.Sub(start) > longest:
-		q.fail("start", "asks for more than "+formatDuration(longest)+"; ask for less at once")
+		q.fail("start", "asks for more than "+period.FormatDuration(longest)+"; ask for less at once")
 	}
-	return start, end
+	return stretch{start, end, named}
 }
 
 // parseWorkloadID reads cluster:namespace:kind:name, namespace:name or name.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
@@ -62,7 +63,7 @@ func (a *api) powerCurrent(w http.ResponseWriter, r *http.Request) error {
 		Timestamp stamp   `json:"timestamp"`
 		TimeRange string  `json:"time_range"`
 		Next      *string `json:"next"`
-	}{Data: []workloadPower{}, Basis: page.Basis, Timestamp: stampOf(at), TimeRange: formatDuration(span), Next: q.next("/power/current", at, page.Next)}
+	}{Data: []workloadPower{}, Basis: page.Basis, Timestamp: stampOf(at), TimeRange: period.FormatDuration(span), Next: q.next("/power/current", at, page.Next)}
 	for _, row := range page.Rows {
 		h := row.Holder
 		answer.Data = append(answer.Data, workloadPower{

@@ -42,7 +42,7 @@ func TestParametersAreStrict(t *testing.T) {
 	f("/power/containers?limit=10001", "limit", "10000")
 	f("/power/nodes?namespace=x", "namespace", "not a parameter")
 	f("/cost/current?start=now", "start", "not a parameter")
-	f("/cost/hourly?start=yesterday", "start", "not a time")
+	f("/cost/hourly?start=yesteday", "start", "not a time")
 	f("/cost/hourly?start=now&end=now-1h", "start", "future")
 	f("/cost/hourly?start=now-1h&end=now-2h", "end", "later than start")
 	f("/cost/hourly?start=now-500d", "start", "more than 400d")

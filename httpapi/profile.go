@@ -24,14 +24,14 @@ type typeProfile struct {
 
 // GET /profile/workload-types
 func (a *api) profileWorkloadTypes(w http.ResponseWriter, r *http.Request) error {
-	q := a.parse(r, "start", "end", "cluster")
+	q := a.parse(r, "start", "end", "tz", "cluster")
 	match := q.match("cluster")
-	start, end := q.period(q.now.Add(-24*time.Hour).Truncate(time.Hour), longestPeriod)
+	asked := q.period(q.now.Add(-24*time.Hour).Truncate(time.Hour), longestPeriod)
 	if err := q.problem(); err != nil {
 		return err
 	}
 
-	profiles, err := a.reports.Profiles(r.Context(), start, end, q.now, match)
+	profiles, err := a.reports.Profiles(r.Context(), asked.start, asked.end, q.now, match)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (a *api) profileWorkloadTypes(w http.ResponseWriter, r *http.Request) error
 		report.Basis
 		Period    string `json:"period"`
 		Timestamp stamp  `json:"timestamp"`
-	}{[]typeProfile{}, profiles.Basis, periodOf(start, end), stampOf(q.now)}
+	}{[]typeProfile{}, profiles.Basis, asked.String(), stampOf(q.now)}
 	for _, row := range profiles.Types {
 		p := typeProfile{
 			WorkloadType: typeOf(row.Type),

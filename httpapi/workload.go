@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
@@ -60,13 +61,13 @@ type stepCost struct {
 
 // GET /cost/workload/{workload_id}
 func (a *api) costWorkload(w http.ResponseWriter, r *http.Request) error {
-	q := a.parse(r, "start", "end", "step")
-	start, end := q.period(q.now.Add(-24*time.Hour).Truncate(time.Hour), longestPeriod)
+	q := a.parse(r, "start", "end", "tz", "step")
+	asked := q.period(q.now.Add(-24*time.Hour).Truncate(time.Hour), longestPeriod)
 	length := q.duration("step", time.Hour, time.Minute, 31*24*time.Hour)
 	switch {
 	case length%time.Minute != 0:
 		q.fail("step", "must be whole minutes")
-	case end.Sub(start)/length > maxSteps:
+	case asked.end.Sub(asked.start)/length > maxSteps:
 		q.fail("step", fmt.Sprintf("cuts the period into more than %d steps", maxSteps))
 	}
 	if err := q.problem(); err != nil {
@@ -76,7 +77,7 @@ func (a *api) costWorkload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	costs, err := a.reports.Workload(r.Context(), found.Workload, report.Even(start, end, length), q.now)
+	costs, err := a.reports.Workload(r.Context(), found.Workload, report.Even(asked.start, asked.end, length), q.now)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (a *api) costWorkload(w http.ResponseWriter, r *http.Request) error {
 		Period    string `json:"period"`
 		Step      string `json:"step"`
 		Timestamp stamp  `json:"timestamp"`
-	}{id, describe(found), breakdown(costs), costs.Basis, periodOf(start, end), formatDuration(length), stampOf(q.now)})
+	}{id, describe(found), breakdown(costs), costs.Basis, asked.String(), period.FormatDuration(length), stampOf(q.now)})
 }
 
 func breakdown(costs report.Workload) costBreakdown {

@@ -190,7 +190,7 @@ func TestTaskMistakes(t *testing.T) {
 		}
 	}
 	f("--from is needed", "rerate")
-	f(`--from "yesterday" is not a time`, "rerate", "--from=yesterday")
+	f(`--from "yesteday" is not a time`, "rerate", "--from=yesteday")
 	f("does not lie before", "rerate", "--from=now-1h", "--to=now-2h")
 	f("unexpected argument", "rerate", "--from=now-1h", "more")
 	f("--server: want a URL", "rerate", "--from=now-1h", "--server=:::")

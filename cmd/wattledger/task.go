@@ -16,6 +16,7 @@ import (
 
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
+	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/ledger"
 )
 
@@ -167,16 +168,19 @@ func refusal(at *url.URL, status string, body io.Reader) error {
 }
 
 func taskRange(from, to string, dry bool) (r httpapi.TaskRange, err error) {
-	now := time.Now()
+	clock := period.Clock{Now: time.Now(), Zone: time.UTC}
 	if from == "" {
 		return r, errors.New("--from is needed")
 	}
-	if r.From, err = httpapi.ParseTime(from, now); err != nil {
+	start, err := clock.Parse(from)
+	if err != nil {
 		return r, fmt.Errorf("--from %q %w", from, err)
 	}
-	if r.To, err = httpapi.ParseTime(to, now); err != nil {
+	end, err := clock.Parse(to)
+	if err != nil {
 		return r, fmt.Errorf("--to %q %w", to, err)
 	}
+	r.From, r.To = start.From, end.To
 	if !r.From.Before(r.To) {
 		return r, fmt.Errorf("--from %s does not lie before --to %s", from, to)
 	}
