@@ -54,6 +54,7 @@ type entry struct {
 	Partial bool   `json:"partial"`
 	Cost
 	Groups []group `json:"groups"`
+	Others *Cost   `json:"others,omitempty"` // where groups are listed in part
 }
 
 // A costAnalysis is the cost of a period, entry by entry.
@@ -61,6 +62,8 @@ type costAnalysis struct {
 	CostAnalysis []entry `json:"cost_analysis"`
 	Totals       Cost    `json:"totals"`
 	Groups       []group `json:"groups"` // over the whole period
+	Others       *Cost   `json:"others,omitempty"`
+	GroupsTotal  *int    `json:"groups_total,omitempty"`
 	report.Basis
 	Period    string    `json:"period"`
 	TimeZone  string    `json:"time_zone,omitempty"`
@@ -81,9 +84,10 @@ type previous struct {
 // GET /cost/hourly, /cost/daily, /cost/monthly
 func (a *api) costBy(c cut) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "aggregate", "compare", "format")
+		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "aggregate", "search", "sort", "order", "offset", "limit", "compare", "format")
 		match := q.match("namespace", "cluster", "workload_type", "workload")
 		dims := q.dimensions("aggregate")
+		list := q.list(dims)
 		format := q.choice("format", "json", "csv")
 		compare := q.text("compare") != "" && q.choice("compare", "previous") == "previous"
 		asked := q.period(c.first(q.clock()), longestPeriod)
@@ -95,7 +99,10 @@ func (a *api) costBy(c cut) handler {
 		if err != nil {
 			return err
 		}
-		answer := c.answer(costs, dims, q.zone)
+		if list != nil {
+			costs.Keep(*list)
+		}
+		answer := c.answer(costs, dims, q.zone, list != nil)
 		answer.Period, answer.Timestamp = asked.String(), stampOf(q.now)
 		if compare {
 			if answer.Previous, err = a.previous(r.Context(), c, q, asked, ask); err != nil {
@@ -109,7 +116,7 @@ func (a *api) costBy(c cut) handler {
 	}
 }
 
-func (c cut) answer(costs report.Answer, dims []store.Dimension, zone *time.Location) costAnalysis {
+func (c cut) answer(costs report.Answer, dims []store.Dimension, zone *time.Location, listed bool) costAnalysis {
 	answer := costAnalysis{
 		CostAnalysis: make([]entry, len(costs.Steps)),
 		Totals:       costOf(costs.Total, costs.Currency),
@@ -121,6 +128,10 @@ func (c cut) answer(costs report.Answer, dims []store.Dimension, zone *time.Loca
 	if c.date != "" {
 		answer.TimeZone = zone.String()
 	}
+	if listed {
+		others := costOf(costs.Others, costs.Currency)
+		answer.Others, answer.GroupsTotal = &others, &costs.Found
+	}
 	for i, s := range costs.Steps {
 		e := entry{Partial: !s.Whole(), Cost: costOf(s.Figure, costs.Currency), Groups: groupsOf(s.Groups, dims, costs.Currency)}
 		start, end := stamp(s.StartMs), stamp(s.EndMs)
@@ -128,6 +139,10 @@ func (c cut) answer(costs report.Answer, dims []store.Dimension, zone *time.Loca
 			e.Hour = &start
 		} else {
 			e.Date, e.Start, e.End = time.UnixMilli(s.StartMs).In(zone).Format(c.date), &start, &end
+		}
+		if listed {
+			others := costOf(s.Others, costs.Currency)
+			e.Others = &others
 		}
 		answer.CostAnalysis[i] = e
 	}

@@ -126,3 +126,47 @@ func TestDailyCSV(t *testing.T) {
 		t.Errorf("Content-Disposition %q", d)
 	}
 }
+
+// Whatever is listed, groups and others are the total, in every entry.
+func TestGroupsInPart(t *testing.T) {
+	s := serve(t, stored(t, cluster(now.Add(-5*time.Hour), now, seed)))
+	f := func(query string, found float64, names string) {
+		t.Helper()
+		v := s.get("/cost/hourly?start=-3h&aggregate=namespace&" + query)
+		got := ""
+		for _, g := range at(t, v, "groups").([]any) {
+			got += " " + at(t, g, "name").(string)
+		}
+		if strings.TrimSpace(got) != names || num(t, v, "groups_total") != found {
+			t.Errorf("%s: groups%s of %v, want %s of %v", query, got, v["groups_total"], names, found)
+		}
+		adds := func(what string, part any, total float64) {
+			t.Helper()
+			sum := num(t, part, "others", "total_cost")
+			for _, g := range at(t, part, "groups").([]any) {
+				sum += num(t, g, "total_cost")
+			}
+			near(t, query+", "+what, sum, total)
+		}
+		adds("period", v, num(t, v, "totals", "total_cost"))
+		for _, e := range at(t, v, "cost_analysis").([]any) {
+			adds("hour", e, num(t, e, "total_cost"))
+		}
+	}
+	f("sort=energy_kwh&limit=2", 6, "ml shop")
+	f("sort=total_cost&order=asc&limit=1", 6, "__unattributed__")
+	f("sort=carbon_kg&offset=2&limit=2", 6, "__system__ __idle__")
+	f("order=desc&limit=3", 6, "shop ml blog")
+	f("search=SYS", 1, "__system__")
+	f("search=nothing", 0, "")
+	f("offset=100", 6, "")
+
+	_, body := s.do("GET", "/cost/hourly?start=-1h&aggregate=cluster,namespace&limit=1&format=csv", "")
+	if !strings.Contains(body, ",__others__,__others__,") {
+		t.Errorf("csv %s", body)
+	}
+	p := s.problem(400, "GET", "/cost/daily?limit=0&sort=size", "")
+	if len(p.Errors) != 4 {
+		t.Errorf("errors %+v, want limit and sort without groups, and of a wrong form", p.Errors)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,6 +53,9 @@ func (h costAnalysis) writeCSV(w http.ResponseWriter, r *http.Request) error {
 		}
 		for _, g := range e.Groups {
 			line(e, g.values, g.cost)
+		}
+		if e.Others != nil { // so that a sheet adds up
+			line(e, slices.Repeat([]string{"__others__"}, len(h.dims)), *e.Others)
 		}
 	}
 	out.Flush()

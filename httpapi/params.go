@@ -12,6 +12,7 @@ import (
 	"github.com/wattledger/wattledger/internal/suggest"
 	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/power"
+	"github.com/wattledger/wattledger/report"
 	"github.com/wattledger/wattledger/store"
 )
 
@@ -199,6 +200,37 @@ func (q *query) dimensions(name string) []store.Dimension {
 		ds = append(ds, d)
 	}
 	return ds
+}
+
+// list reads which groups are wanted; nil where nothing is said of it.
+func (q *query) list(dims []store.Dimension) *report.List {
+	said := false
+	for _, name := range []string{"search", "sort", "order", "offset", "limit"} {
+		if q.text(name) == "" {
+			continue
+		}
+		said = true
+		if len(dims) == 0 {
+			q.fail(name, "is about groups; say by aggregate which")
+		}
+	}
+	if !said {
+		return nil
+	}
+	l := report.List{
+		By:     report.Key(q.choice("sort", string(report.ByName), string(report.ByEnergy), string(report.ByCost), string(report.ByCarbon))),
+		Search: q.text("search"),
+		Limit:  q.count("limit", defaultPage, maxPage),
+	}
+	if q.text("offset") != "0" {
+		l.Offset = q.count("offset", 0, 1_000_000)
+	}
+	// The largest come first, names from A to Z.
+	l.Descending = l.By != report.ByName
+	if q.text("order") != "" {
+		l.Descending = q.choice("order", "asc", "desc") == "desc"
+	}
+	return &l
 }
 
 // match turns the filters a route takes into what the store matches on. A

@@ -29,6 +29,8 @@ type Answer struct {
 	Steps  []StepFigure
 	Total  Figure
 	Groups []Group // over the whole period
+	Others Figure  // all groups that Keep did not keep
+	Found  int     // how many groups Keep chose from
 }
 
 // A StepFigure is what was used in one step.
@@ -36,6 +38,7 @@ type StepFigure struct {
 	Step
 	Figure
 	Groups []Group
+	Others Figure
 }
 
 // A Group is what was used by one value of the dimensions asked for.
