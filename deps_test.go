@@ -25,6 +25,7 @@ internal/strictyaml -
 internal/suggest  -
 internal/refusal  -
 internal/durable  -
+internal/demo     internal/cluster internal/cluster/*
 internal/cluster/... internal/cluster/...
 access            internal/strictyaml
 store             power

@@ -83,6 +83,9 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Ledger, 
 		return nil, errors.Join(err, log.Close(), books.Close())
 	}
 	l.close = func() error { return errors.Join(log.Close(), books.Close()) }
+	if err := reg.Register(newMemoryMetrics(l.memory)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	return l, nil
 }
 
@@ -141,20 +144,17 @@ func (l *Ledger) Config() *Config { return &l.cfg }
 // Decoder decodes bodies by what the ledger knows of their series.
 func (l *Ledger) Decoder() *decode.Decoder { return l.decoder }
 
+// Quarantine returns the newest samples that were set aside.
+func (l *Ledger) Quarantine() []counter.Quarantined { return l.cache.Quarantine() }
+
 // Table says what the series of a metric mean.
 func (l *Ledger) Table() *metric.Table { return l.table }
-
-// Cache counts.
-func (l *Ledger) Cache() *counter.Cache { return l.cache }
 
 // Findings says which setups of senders needed a rule to be booked right, and which
 // nodes have not added up for minutes.
 func (l *Ledger) Findings() []counter.Finding {
 	return append(l.cache.Findings(), l.flush.balance.findings(l.cfg.Transform.Window)...)
 }
-
-// Directory knows who holders are.
-func (l *Ledger) Directory() *transform.Directory { return l.directory }
 
 // Tariff says what energy costs.
 func (l *Ledger) Tariff() *tariff.Tariff { return l.tariff }

@@ -59,6 +59,8 @@ type Ledger interface {
 	Book(ctx context.Context, r *journal.Record, q *counter.Request) (counter.Outcome, error)
 	// Findings says which setups of senders needed a rule to be booked right.
 	Findings() []counter.Finding
+	// Quarantine returns the newest samples that were set aside.
+	Quarantine() []counter.Quarantined
 }
 
 // A request is the scratch space of one request, reused for others.

@@ -25,6 +25,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/journal"
@@ -79,7 +80,7 @@ func simulate() (scrapes []scrape, err error) {
 	for at := start.Add(worldStep); at.Before(start.Add(worldLength)); at = at.Add(worldStep) {
 		sim.Advance(at)
 		facts := at.Sub(start)%(5*time.Minute) < worldStep
-		samples := demoSamples(sim, nil, func(name string, labels []cluster.Label) bool { return neededInDemo(name, labels, facts) })
+		samples := demo.Samples(sim, nil, func(name string, labels []cluster.Label) bool { return demo.Needed(name, labels, facts) })
 		scrapes = append(scrapes, scrape{at, samples})
 	}
 	return scrapes, nil

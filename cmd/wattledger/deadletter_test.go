@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
 )
@@ -42,7 +43,7 @@ func TestDeadLetterStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	sim, err := newDemoCluster(now.Truncate(time.Minute).Add(-5 * time.Minute))
+	sim, err := demo.NewCluster(now.Truncate(time.Minute).Add(-5 * time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

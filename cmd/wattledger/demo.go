@@ -2,160 +2,37 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
+	"log/slog"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/demo"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/wattledger/wattledger/internal/cluster"
-	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
 )
 
-const (
-	demoPast     = 24 * time.Hour
-	demoPastStep = time.Minute // how far apart the back-dated samples are
-	demoFacts    = 10 * time.Minute
-	demoLiveStep = 5 * time.Second
-	demoBatch    = 5_000 // samples a request
-)
-
-// feedDemo remote-writes a simulated cluster to url: the day before now as fast
-// as the receiver takes it, then live until ctx ends.
-func feedDemo(ctx context.Context, url string, now time.Time) error {
-	start := now.Truncate(demoPastStep).Add(-demoPast)
-	sim, err := newDemoCluster(start)
+// demoCommand serves from an empty temporary store and feeds itself a simulated cluster.
+func demoCommand(ctx context.Context, cfg *configs.Config, logger *slog.Logger) (err error) {
+	dir, err := os.MkdirTemp("", "wattledger-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	client := remotewrite.Client{
-		URL: url, UserAgent: "wattledger-demo", HTTP: http.DefaultClient,
-		Format: remotewrite.Format{Version: 2, Encoding: "snappy"},
-	}
-	if err := feedPast(ctx, sim, &client, now); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("demo: the past day: %w", err)
-	}
-	ticker := time.NewTicker(demoLiveStep)
-	defer ticker.Stop()
-	for {
-		sim.Advance(time.Now())
-		samples := demoSamples(sim, nil, func(string, []cluster.Label) bool { return true })
-		for len(samples) > 0 {
-			n := min(len(samples), demoBatch)
-			body, err := client.Format.Encode(samples[:n])
-			if err != nil {
-				return fmt.Errorf("demo: %w", err)
-			}
-			if _, err := client.Post(ctx, body); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("demo: %w", err)
-			}
-			samples = samples[n:]
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg.Storage.Path = dir
+	cfg.Storage.FlushInterval = time.Second
 
-// newDemoCluster builds the demo's cluster and what goes wrong in its first day.
-func newDemoCluster(start time.Time) (*cluster.Cluster, error) {
-	sim, err := cluster.New(cluster.Demo(1, start))
-	if err != nil {
-		return nil, err
-	}
-	for _, err := range []error{
-		sim.RestartExporter(start.Add(7*time.Hour+20*time.Second), "worker-2", 90*time.Second),
-		sim.RestartContainer(start.Add(13*time.Hour+12*time.Second), "shop", "checkout", "checkout"),
-		sim.EndGPUProcess(start.Add(17*time.Hour+31*time.Second), "ml-platform", "llama-finetune"),
-	} {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return sim, nil
-}
-
-// feedPast sends the day before now. Bodies are made while others are on their way.
-func feedPast(ctx context.Context, sim *cluster.Cluster, client *remotewrite.Client, now time.Time) error {
-	g, ctx := errgroup.WithContext(ctx)
-	bodies := make(chan []byte, 4)
-	g.Go(func() error {
-		defer close(bodies)
-		var samples []remotewrite.Sample
-		send := func() error {
-			body, err := client.Format.Encode(samples)
-			if err != nil {
-				return err
-			}
-			samples = samples[:0]
-			select {
-			case bodies <- body:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		for at := sim.Now().Add(demoPastStep); !at.After(now); at = at.Add(demoPastStep) {
-			sim.Advance(at)
-			facts := at.Truncate(demoFacts).Equal(at) || len(samples) == 0 && at.Sub(now) < -demoPast+demoFacts
-			samples = demoSamples(sim, samples, func(name string, labels []cluster.Label) bool {
-				return neededInDemo(name, labels, facts)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return run(ctx, cfg, logger, func(addr string) {
+			_, port, _ := strings.Cut(addr[strings.LastIndex(addr, "]")+1:], ":")
+			group.Go(func() error {
+				logger.Info("demo: open the page", "url", "http://localhost:"+port+"/")
+				return demo.Feed(ctx, "http://127.0.0.1:"+port+"/api/v1/write", time.Now())
 			})
-			if len(samples) >= demoBatch {
-				if err := send(); err != nil {
-					return err
-				}
-			}
-		}
-		return send()
+		})
 	})
-	g.Go(func() error {
-		for body := range bodies {
-			if _, err := client.Post(ctx, body); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return g.Wait()
-}
-
-// demoSamples scrapes every target that is up and appends the wanted series.
-func demoSamples(sim *cluster.Cluster, samples []remotewrite.Sample, want func(string, []cluster.Label) bool) []remotewrite.Sample {
-	at := sim.Now().UnixMilli()
-	for _, target := range sim.Targets() {
-		series, _ := target.Scrape() // a target that is down has no series
-		for _, s := range series {
-			if want(s.Name, s.Labels) {
-				samples = append(samples, remotewrite.Sample{Labels: target.Labels(s), TMs: at, Value: s.Value})
-			}
-		}
-	}
-	return samples
-}
-
-// neededInDemo keeps the back-dated day small: counters that are booked, and
-// the facts about pods now and then. Live, everything is sent.
-func neededInDemo(name string, labels []cluster.Label, facts bool) bool {
-	switch {
-	case strings.HasPrefix(name, "kube_"):
-		return facts
-	case strings.HasPrefix(name, "DCGM_"):
-		return name == "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
-	case name == "kepler_container_gpu_watts":
-		return true
-	case !strings.HasSuffix(name, "_joules_total"), strings.HasPrefix(name, "kepler_pod_"):
-		return false
-	case name == "kepler_container_joules_total", strings.Contains(name, "core_joules"), strings.Contains(name, "platform_joules"):
-		return false
-	}
-	for _, l := range labels {
-		if l.Name == "zone" && l.Value != "package" && l.Value != "dram" {
-			return false
-		}
-	}
-	return true
+	return group.Wait()
 }

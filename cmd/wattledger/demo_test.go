@@ -12,6 +12,7 @@ import (
 	"github.com/gogo/protobuf/proto"
 	"github.com/golang/snappy"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+	"github.com/wattledger/wattledger/internal/demo"
 )
 
 // TestDemoFeed posts the demo to a server that only decodes: a whole day must
@@ -57,7 +58,7 @@ func TestDemoFeed(t *testing.T) {
 	}))
 	defer server.Close()
 	started := time.Now()
-	if err := feedDemo(ctx, server.URL, now); err != nil {
+	if err := demo.Feed(ctx, server.URL, now); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
@@ -68,7 +69,7 @@ func TestDemoFeed(t *testing.T) {
 	if past < 200_000 || past > 1_500_000 {
 		t.Errorf("%d back-dated samples", past)
 	}
-	if age := now.Sub(time.UnixMilli(first)); age < demoPast-2*demoPastStep {
+	if age := now.Sub(time.UnixMilli(first)); age < 24*time.Hour-2*time.Minute {
 		t.Errorf("the oldest sample is only %v old", age)
 	}
 	t.Logf("%d back-dated and %d live samples in %v", past, live, time.Since(started).Round(time.Millisecond))

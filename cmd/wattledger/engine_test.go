@@ -16,6 +16,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/transform/tariff"
 )
 
@@ -31,7 +32,7 @@ func feedOddSteps(t *testing.T, sim *cluster.Cluster, url string, steps int) {
 	client := remotewrite.Client{URL: url + "/api/v1/write", UserAgent: "test", HTTP: http.DefaultClient, Format: remotewrite.Format{Version: 2, Encoding: "snappy"}}
 	for step := range steps {
 		sim.Advance(sim.Now().Add(time.Minute))
-		samples := demoSamples(sim, nil, func(name string, labels []cluster.Label) bool { return neededInDemo(name, labels, step%10 == 0) })
+		samples := demo.Samples(sim, nil, func(name string, labels []cluster.Label) bool { return demo.Needed(name, labels, step%10 == 0) })
 		for i, s := range samples {
 			samples[i].Labels = slices.Clone(s.Labels)
 			for k, l := range s.Labels {
@@ -65,7 +66,7 @@ func TestQueryEngines(t *testing.T) {
 		}
 	}
 	l := startLine(t, dir, with("local"))
-	sim, err := newDemoCluster(now.Add(-160 * time.Minute))
+	sim, err := demo.NewCluster(now.Add(-160 * time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/test/redistest"
@@ -33,7 +34,7 @@ func TestRedisStory(t *testing.T) {
 
 	now := time.Now()
 	const steps = 150
-	sim, err := newDemoCluster(now.Truncate(time.Minute).Add(-(steps + 1) * time.Minute))
+	sim, err := demo.NewCluster(now.Truncate(time.Minute).Add(-(steps + 1) * time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestRedisStory(t *testing.T) {
 	for step := range steps {
 		sim.Advance(sim.Now().Add(time.Minute))
 		facts := step%10 == 0
-		body, err := client.Format.Encode(demoSamples(sim, nil, func(name string, labels []cluster.Label) bool { return neededInDemo(name, labels, facts) }))
+		body, err := client.Format.Encode(demo.Samples(sim, nil, func(name string, labels []cluster.Label) bool { return demo.Needed(name, labels, facts) }))
 		if err != nil {
 			t.Fatal(err)
 		}

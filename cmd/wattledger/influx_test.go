@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/store"
 	"github.com/wattledger/wattledger/store/influx"
@@ -36,7 +37,7 @@ func TestInfluxStory(t *testing.T) {
 	l := startLine(t, dir, nil)
 	now := time.Now()
 	const steps = 150
-	sim, err := newDemoCluster(now.Truncate(time.Minute).Add(-(steps + 1) * time.Minute))
+	sim, err := demo.NewCluster(now.Truncate(time.Minute).Add(-(steps + 1) * time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

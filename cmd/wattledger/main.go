@@ -157,7 +157,7 @@ func serveCommand(ctx context.Context, name string, args []string, stderr io.Wri
 	logger := newLogger(cfg.Log, stderr)
 	tuneCollector()
 	if name == "demo" {
-		return demo(ctx, cfg, logger)
+		return demoCommand(ctx, cfg, logger)
 	}
 	return run(ctx, cfg, logger, nil)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/test/redistest"
 )
@@ -30,7 +31,7 @@ func feedSteps(t *testing.T, sim *cluster.Cluster, url string, steps int) {
 	client := remotewrite.Client{URL: url + "/api/v1/write", UserAgent: "test", HTTP: http.DefaultClient, Format: remotewrite.Format{Version: 2, Encoding: "snappy"}}
 	for step := range steps {
 		sim.Advance(sim.Now().Add(time.Minute))
-		body, err := client.Format.Encode(demoSamples(sim, nil, func(name string, labels []cluster.Label) bool { return neededInDemo(name, labels, step%10 == 0) }))
+		body, err := client.Format.Encode(demo.Samples(sim, nil, func(name string, labels []cluster.Label) bool { return demo.Needed(name, labels, step%10 == 0) }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +109,7 @@ func TestRerateStory(t *testing.T) {
 	}
 
 	begin := time.Now().Truncate(time.Hour).Add(-3 * time.Hour)
-	sim, err := newDemoCluster(begin)
+	sim, err := demo.NewCluster(begin)
 	if err != nil {
 		t.Fatal(err)
 	}

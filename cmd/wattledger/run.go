@@ -19,6 +19,8 @@ import (
 	"github.com/wattledger/wattledger/ledger"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver"
+	"github.com/wattledger/wattledger/store"
+	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/transform/tariff"
 )
 
@@ -43,7 +45,6 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	reg.MustRegister(newCacheMetrics(l.Cache(), l.Directory()))
 	ingest, err := receiver.New(cfg.Receiver, l.Decoder(), l, logger, reg)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
@@ -53,9 +54,11 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	querier, err := newEngine(cfg, l.Books, following, reg)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+	querier := store.Querier(l.Books)
+	if cfg.Query.Engine == "influx" {
+		if querier, err = influx.NewEngine(cfg.InfluxDB, l.Books, following.influxIsCurrent, reg); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
 	}
 	inspect := ledger.NewInspector(cfg.Storage.Path, cfg.Storage.InspectInterval, logger, reg)
 	ready := &readiness{following: following, storage: inspect, senders: ingest}
@@ -72,7 +75,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	api := httpapi.New(cfg.API, querier, of.Rules, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),
-		Quarantine: quarantine{l.Cache()},
+		Quarantine: http.HandlerFunc(ingest.ServeQuarantine),
 		Metrics:    promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}),
 		Ready:      ready.checks,
 		ConfigYAML: func() string { return string(cfg.Masked()) },

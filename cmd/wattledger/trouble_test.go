@@ -14,6 +14,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/store/influx"
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/test/faultproxy"
@@ -41,7 +42,7 @@ func TestFollowersInTrouble(t *testing.T) {
 		c.Redis.URL = redisd.URL("")
 	})
 	now := time.Now()
-	sim, err := newDemoCluster(now.Truncate(time.Minute).Add(-time.Hour))
+	sim, err := demo.NewCluster(now.Truncate(time.Minute).Add(-time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

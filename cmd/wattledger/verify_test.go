@@ -21,6 +21,7 @@ import (
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/internal/cluster"
 	"github.com/wattledger/wattledger/internal/cluster/remotewrite"
+	"github.com/wattledger/wattledger/internal/demo"
 	"github.com/wattledger/wattledger/ledger"
 )
 
@@ -135,8 +136,8 @@ func feedCluster(ctx context.Context, url string, from time.Time, first, minutes
 		if i < first {
 			continue
 		}
-		samples := demoSamples(sim, nil, func(name string, labels []cluster.Label) bool {
-			return neededInDemo(name, labels, i%10 == 0)
+		samples := demo.Samples(sim, nil, func(name string, labels []cluster.Label) bool {
+			return demo.Needed(name, labels, i%10 == 0)
 		})
 		body, err := client.Format.Encode(samples)
 		if err != nil {

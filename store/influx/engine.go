@@ -1,4 +1,4 @@
-package main
+package influx
 
 import (
 	"context"
@@ -7,10 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/store"
-	"github.com/wattledger/wattledger/store/influx"
-	"github.com/wattledger/wattledger/store/local"
 )
 
 // An engine answers sums from InfluxDB while that has everything, and the rest
@@ -34,21 +31,19 @@ func (c countedBooks) Sum(ctx context.Context, q store.Query) ([]store.Row, erro
 	return c.Querier.Sum(ctx, q)
 }
 
-// newEngine returns what query.engine says.
-func newEngine(cfg *configs.Config, books *local.Store, f *followers, reg prometheus.Registerer) (store.Querier, error) {
-	if cfg.Query.Engine != "influx" {
-		return books, nil
-	}
+// NewEngine returns a querier that answers sums from InfluxDB while current says
+// that it has what the books have.
+func NewEngine(cfg Config, books store.Querier, current func() bool, reg prometheus.Registerer) (store.Querier, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	rest := countedBooks{books, counter("wattledger_query_sums_from_books_total", "Of the sums asked for with query.engine influx, those that the books answered.")}
-	q, err := influx.NewQuerier(cfg.InfluxDB, rest)
+	q, err := NewQuerier(cfg, rest)
 	if err != nil {
 		return nil, err
 	}
 	return &engine{
-		Querier: rest, influx: q, current: f.influxIsCurrent,
+		Querier: rest, influx: q, current: current,
 		sums: counter("wattledger_query_sums_total", "Sums asked for with query.engine influx."),
 	}, nil
 }
