@@ -110,9 +110,10 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
 			source, err := os.ReadFile(m.file)
 			if err != nil {
 				t.Fatal(err)
@@ -137,7 +138,7 @@ func TestMutants(t *testing.T) {
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("the mutant does not build: %v\n%s", err, out)
 			}
-			run := exec.Command(binary, "-test.failfast", "-test.timeout=60s", "-test.skip=TestCaptured|TestMutants")
+			run := exec.Command(binary, "-test.failfast", "-test.timeout=120s", "-test.skip=TestCaptured|TestMutants")
 			run.Env = append(os.Environ(), "MODEL_SEEDS=3")
 			out, err := run.CombinedOutput()
 			if err == nil {
