@@ -10,6 +10,9 @@ import (
 // Books are kept for 13 months by default.
 const longestPeriod = 400 * 24 * time.Hour
 
+// currentEstimate says in the answer itself that nobody has paid this yet.
+const currentEstimate = "an hour at the mean power from measured_from to measured_to"
+
 // GET /cost/current
 func (a *api) costCurrent(w http.ResponseWriter, r *http.Request) error {
 	q := a.parse(r, "namespace", "workload", "cluster", "aggregate")
@@ -26,12 +29,13 @@ func (a *api) costCurrent(w http.ResponseWriter, r *http.Request) error {
 		Cost Cost `json:"cost"`
 		report.Basis
 		Period       string  `json:"period"`
+		Estimate     string  `json:"estimate"`
 		MeasuredFrom *stamp  `json:"measured_from"`
 		MeasuredTo   *stamp  `json:"measured_to"`
 		Groups       []group `json:"groups"`
 		Timestamp    stamp   `json:"timestamp"`
 	}{
-		costOf(current.Total, current.Currency), current.Basis, "1 hour",
+		costOf(current.Total, current.Currency), current.Basis, "1 hour", currentEstimate,
 		stampOrNull(current.From.UnixMilli()), stampOrNull(current.To.UnixMilli()),
 		groupsOf(current.Groups, dims, current.Currency), stampOf(q.now),
 	})

@@ -38,11 +38,12 @@ func (a *Answer) Keep(l List) {
 		}
 	}
 	a.Found = len(wanted)
-	slices.SortStableFunc(wanted, func(x, y Group) int {
+	slices.SortFunc(wanted, func(x, y Group) int {
+		c := l.By.compare(x, y)
 		if l.Descending {
-			x, y = y, x
+			c = -c
 		}
-		return cmp.Or(l.By.compare(x, y), strings.Compare(x.Name(), y.Name()))
+		return cmp.Or(c, strings.Compare(x.Name(), y.Name()))
 	})
 	wanted = wanted[min(l.Offset, len(wanted)):]
 	if l.Limit > 0 {
@@ -83,5 +84,5 @@ func (k Key) compare(x, y Group) int {
 	case ByCarbon:
 		return cmp.Compare(money(x).CarbonKg, money(y).CarbonKg)
 	}
-	return 0
+	return strings.Compare(x.Name(), y.Name())
 }
