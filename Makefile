@@ -43,7 +43,8 @@ influxd:
 
 # Tests wait more than they compute, so more packages run at once than there are
 # cores. Everything runs plainly; then what is concurrent runs again under the race
-# detector, without SQLite, whose transpiled C it makes ten times slower.
+# detector, without SQLite, whose transpiled C it makes ten times slower, and without
+# what only watches programs that are built without it.
 AT_ONCE := -p 4
 RACED   ?= $(shell go list ./... | grep -vE '/(cmd|deployment|examples|test)(/|$$)')
 
@@ -53,7 +54,7 @@ test: install
 
 # The same for the program itself: make race RACED=./cmd/wattledger
 race: install
-	go test -race $(AT_ONCE) -timeout 15m -gcflags='modernc.org/...=-race=false' -skip '^TestMutants$$' $(TESTFLAGS) $(RACED)
+	go test -race $(AT_ONCE) -timeout 15m -gcflags='modernc.org/...=-race=false' -skip '^Test(Mutants|Overload)$$' $(TESTFLAGS) $(RACED)
 
 # For the inner loop: no servers, no race detector, no mutants.
 check:
