@@ -56,6 +56,7 @@ func TestDefaultIsEveryPackagesDefault(t *testing.T) {
 	f("store", c.Store, local.DefaultConfig())
 	f("influxdb", c.InfluxDB, influx.DefaultConfig())
 	f("redis", c.Redis, redis.DefaultConfig())
+	f("prices that nobody changed", c.Transform.Cost.IsDefault(), true)
 	f("api", c.API, httpapi.Config{QueryTimeout: 30 * time.Second, MaxQueries: 20, MaxClassifyBodyBytes: 1 << 20, TimeZone: "UTC"})
 	want := transform.DefaultConfig()
 	want.Cost.Bands = []tariff.Band{}

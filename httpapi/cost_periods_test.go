@@ -170,3 +170,18 @@ func TestGroupsInPart(t *testing.T) {
 		t.Errorf("errors %+v, want limit and sort without groups, and of a wrong form", p.Errors)
 	}
 }
+
+func TestSummary(t *testing.T) {
+	engine := stored(t, cluster(now.Add(-40*time.Hour), now, seed))
+	s := serve(t, engine, func(_ *Config, ops *Operations) { ops.DefaultPrices = true })
+	v := s.get("/cost/summary")
+	near(t, "today", num(t, v, "today", "totals", "energy_kwh"), 751*210/3.6e6)
+	near(t, "yesterday until now", num(t, v, "today", "previous_totals", "energy_kwh"), 751*210/3.6e6)
+	month := s.get("/cost/monthly?start=month")
+	near(t, "month", num(t, v, "month", "totals", "total_cost"), num(t, month, "totals", "total_cost"))
+	current := s.get("/cost/current")
+	near(t, "per hour", num(t, v, "per_hour", "total_cost"), num(t, current, "cost", "total_cost"))
+	if v["default_prices"] != true || serve(t, engine).get("/cost/summary")["default_prices"] != false {
+		t.Error("default_prices does not say who set them")
+	}
+}

@@ -100,8 +100,10 @@ type Operations struct {
 	Tokens *access.Tokens
 	// Price returns the price in force at a time in Unix milliseconds. It is
 	// asked only when an answer holds no row that would tell; nil means unknown.
-	Price   func(atMs int64) power.Price
-	Version string
+	Price func(atMs int64) power.Price
+	// DefaultPrices says that nobody set a price: those in force are the built-in ones.
+	DefaultPrices bool
+	Version       string
 }
 
 // A Check is one detail of readiness.

@@ -118,6 +118,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		f(s, "GET", "/cost/hourly", "/cost/hourly", "", 200)
 		f(s, "GET", "/cost/hourly", "/cost/hourly?start=today&compare=previous&aggregate=node", "", 200)
 		f(s, "GET", "/cost/daily", "/cost/daily?tz=Asia/Seoul&aggregate=namespace&compare=previous", "", 200)
+		f(s, "GET", "/cost/summary", "/cost/summary?tz=Asia/Seoul", "", 200)
 		f(s, "GET", "/cost/monthly", "/cost/monthly?aggregate=workload&sort=total_cost&limit=1", "", 200)
 		f(s, "GET", "/profile/workload-types", "/profile/workload-types", "", 200)
 		f(s, "GET", "/cost/workload/{workload_id}", "/cost/workload/nobody", "", 404)

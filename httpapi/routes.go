@@ -41,6 +41,7 @@ func (a *api) routes() []route {
 		{path: "/power/containers", get: a.powerContainers, books: true},
 		{path: "/power/nodes", get: a.powerNodes, books: true},
 		{path: "/cost/current", get: a.costCurrent, books: true},
+		{path: "/cost/summary", get: a.costSummary, books: true},
 		{path: "/cost/hourly", get: a.costBy(hourly), books: true},
 		{path: "/cost/daily", get: a.costBy(daily), books: true},
 		{path: "/cost/monthly", get: a.costBy(monthly), books: true},

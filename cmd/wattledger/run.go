@@ -86,8 +86,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		Backfill: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
 			return backfillServing(ctx, cfg, l, r, tell)
 		}),
-		Version: buildVersion(),
-		Tokens:  tokens,
+		DefaultPrices: cfg.Transform.Cost.IsDefault(),
+		Version:       buildVersion(),
+		Tokens:        tokens,
 	}, logger, reg)
 
 	ports, err := openFronts(&cfg.Web, api, logger)

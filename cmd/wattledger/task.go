@@ -16,8 +16,8 @@ import (
 
 	"github.com/wattledger/wattledger/configs"
 	"github.com/wattledger/wattledger/httpapi"
-	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/ledger"
+	"github.com/wattledger/wattledger/period"
 )
 
 // tasks runs work on the books inside the service, between replay and stop.

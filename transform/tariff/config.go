@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 )
 
@@ -52,6 +53,14 @@ func DefaultConfig() Config {
 		CarbonRate:        0.05,
 		TimeZone:          "UTC",
 	}
+}
+
+// IsDefault says that nobody changed a price.
+func (c Config) IsDefault() bool {
+	if len(c.Bands) == 0 {
+		c.Bands = nil
+	}
+	return reflect.DeepEqual(c, DefaultConfig())
 }
 
 func (c Config) check() error {
