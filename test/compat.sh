@@ -77,7 +77,6 @@ done
 ask "/cost/hourly?start=$start&end=$end&aggregate=namespace&namespace=shop"
 ask "/profile/workload-types?start=$start&end=$end"
 ask "/cost/hourly?start=$start&end=$start"
-ask "/cost/hourly?strat=$start"
 ask "/openapi.yml"
 for id in $(curl -s "$url/cost/hourly?start=$start&end=$end&aggregate=workload&format=csv" | cut -d, -f3 | grep -v -e __ -e workload | sort -u) nobody; do
 	ask "/cost/workload/$id?start=$start&end=$end&step=15m"
