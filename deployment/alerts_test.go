@@ -69,7 +69,7 @@ func TestAlerts(t *testing.T) {
 // Alerts ask for metrics that the program has.
 func TestAlertMetrics(t *testing.T) {
 	var code strings.Builder
-	for _, pattern := range []string{"receiver/*.go", "receiver/journal/*.go", "httpapi/*.go", "store/*/*.go", "cmd/wattledger/*.go"} {
+	for _, pattern := range []string{"receiver/*.go", "receiver/journal/*.go", "ledger/*.go", "httpapi/*.go", "store/*/*.go", "cmd/wattledger/*.go"} {
 		files, err := filepath.Glob(filepath.Join("..", pattern))
 		if err != nil {
 			t.Fatal(err)
