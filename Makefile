@@ -49,12 +49,12 @@ AT_ONCE := -p 4
 RACED   ?= $(shell go list ./... | grep -vE '/(cmd|deployment|examples|test)(/|$$)')
 
 test: install
-	go test $(AT_ONCE) -timeout 15m $(TESTFLAGS) ./...
+	go test $(AT_ONCE) -timeout 25m $(TESTFLAGS) ./...
 	$(MAKE) --no-print-directory race
 
 # The same for the program itself: make race RACED=./cmd/wattledger
 race: install
-	go test -race $(AT_ONCE) -timeout 15m -gcflags='modernc.org/...=-race=false' -skip '^Test(Mutants|Overload)$$' $(TESTFLAGS) $(RACED)
+	go test -race $(AT_ONCE) -timeout 25m -gcflags='modernc.org/...=-race=false' -skip '^Test(Mutants|Overload)$$' $(TESTFLAGS) $(RACED)
 
 # For the inner loop: no servers, no race detector, no mutants.
 check:
