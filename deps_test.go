@@ -20,6 +20,7 @@ import (
 const policy = `
 power             -
 internal/index    -
+internal/glob     -
 internal/snapshot -
 internal/strictyaml -
 internal/suggest  -
@@ -39,7 +40,8 @@ receiver/decode   internal/index power receiver/counter receiver/journal receive
 receiver          access internal/refusal power receiver/*
 receiver_test     ledger
 ledger            internal/... power receiver/* store store/local transform transform/*
-transform/classify internal/strictyaml power
+transform/classify internal/glob internal/strictyaml power
+transform/dimension internal/glob power
 transform/tariff  power
 transform         internal/... power store transform/*
 report            power store

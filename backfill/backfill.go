@@ -185,7 +185,7 @@ func (b *Backfill) restate(ctx context.Context, fromMs, toMs int64, dry bool) er
 			open[nodeKey{n.Cluster, n.Node}] = n.OpenMs
 		}
 	}
-	r := &restater{cfg: b.cfg, l: b.l, source: b.source, tell: b.tell, described: map[*power.Holder]*power.Holder{}}
+	r := &restater{cfg: b.cfg, l: b.l, source: b.source, tell: b.tell}
 	p, err := r.restate(ctx, fromMs, toMs, dry, func(k nodeKey) int64 {
 		if ms, ok := open[k]; ok {
 			return ms

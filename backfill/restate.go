@@ -29,8 +29,7 @@ type restater struct {
 	source *Source
 	tell   func(Event)
 
-	samples   int
-	described map[*power.Holder]*power.Holder
+	samples int
 }
 
 // leads are how far before the range a seam is looked for; each is tried when
@@ -217,7 +216,7 @@ func (b *restater) replaceWindow(ctx context.Context, p *plan, w *shadowWindow) 
 		if price != nil {
 			c.Price = price
 		}
-		c.Holder = b.describe(c.Holder)
+		c.Holder = b.describe(c.Holder, start)
 		if old, ok := have[key]; ok && sameCharge(old, c) {
 			delete(have, key)
 			continue
@@ -239,15 +238,11 @@ func (b *restater) replaceWindow(ctx context.Context, p *plan, w *shadowWindow) 
 
 // describe returns what the books know of a holder, unless that was a guess and
 // h is none.
-func (b *restater) describe(h *power.Holder) *power.Holder {
-	if known := b.described[h]; known != nil {
-		return known
+func (b *restater) describe(h *power.Holder, startMs int64) *power.Holder {
+	known := b.l.Books.Holder(h.HolderKey, startMs)
+	if known == nil || (known.Inferred || known.Pod == "") && !h.Inferred && h.Pod != "" || h.SinceMs > known.SinceMs {
+		return h
 	}
-	known := b.l.Books.Holder(h.HolderKey)
-	if known == nil || (known.Inferred || known.Pod == "") && !h.Inferred && h.Pod != "" {
-		known = h
-	}
-	b.described[h] = known
 	return known
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/wattledger/wattledger/store/redis"
 	"github.com/wattledger/wattledger/transform"
 	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/dimension"
 )
 
 var (
@@ -55,6 +56,8 @@ type Config struct {
 	Accounting counter.Config   `yaml:"accounting"`
 	Transform  transform.Config `yaml:"transform"`
 	Store      local.Config     `yaml:"store"`
+	Dimensions dimension.Config `yaml:"dimensions"`
+	Labels     dimension.Keep   `yaml:"labels"`
 	API        httpapi.Config   `yaml:"api"`
 	Query      Query            `yaml:"query"`
 	InfluxDB   influx.Config    `yaml:"influxdb"`
@@ -233,11 +236,15 @@ func (c *Config) Ledger() (ledger.Config, error) {
 	if err != nil {
 		return ledger.Config{}, err
 	}
+	dimensions, err := dimension.New(c.Dimensions, c.Labels)
+	if err != nil {
+		return ledger.Config{}, err
+	}
 	books := c.Store
 	books.Followers = c.Followers()
 	return ledger.Config{
 		Path: c.Storage.Path, FlushInterval: c.Storage.FlushInterval, SnapshotInterval: c.Storage.SnapshotInterval, StopTime: c.Storage.StopTime,
-		Table: table, Rules: rules, Limits: c.Receiver.Limits, Accounting: c.Accounting, Transform: c.Transform, Journal: c.Journal, Store: books,
+		Table: table, Rules: rules, Dimensions: dimensions, Limits: c.Receiver.Limits, Accounting: c.Accounting, Transform: c.Transform, Journal: c.Journal, Store: books,
 	}, nil
 }
 
@@ -280,6 +287,9 @@ func (c *Config) Check() error {
 	}
 	if err := c.Transform.Check(); err != nil {
 		return fmt.Errorf("transform: %w", err)
+	}
+	if _, err := dimension.New(c.Dimensions, c.Labels); err != nil {
+		return err
 	}
 	if err := c.API.Check(); err != nil {
 		return fmt.Errorf("api.%w", err)

@@ -65,7 +65,10 @@ func (c *Config) take(node *yaml.Node) error {
 	return nil
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	unmarshaler  = reflect.TypeFor[yaml.Unmarshaler]()
+)
 
 // plain walks a document beside the type it is meant for, finds unknown keys,
 // and turns durations (5m, 30d) and sizes (32MiB) into what the YAML package
@@ -88,8 +91,19 @@ func plain(node *yaml.Node, t reflect.Type, path string) error {
 			return fmt.Errorf("line %d: %s: %q is no duration such as 30s, 5m, 12h or 30d", node.Line, path, node.Value)
 		}
 		node.Tag, node.Value = "!!str", d.String()
+	case reflect.PointerTo(t).Implements(unmarshaler):
+		return nil // it says itself what it takes
 	case t.Kind() == reflect.Struct:
 		return plainKeys(node, t, path)
+	case t.Kind() == reflect.Map:
+		if node.Kind != yaml.MappingNode {
+			return fmt.Errorf("line %d: %s: want names, each with what it stands for", node.Line, path)
+		}
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if err := plain(node.Content[i+1], t.Elem(), path+"."+node.Content[i].Value); err != nil {
+				return err
+			}
+		}
 	case t.Kind() == reflect.Slice:
 		if node.Kind != yaml.SequenceNode {
 			return fmt.Errorf("line %d: %s: want a list", node.Line, path)

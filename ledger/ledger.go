@@ -25,6 +25,7 @@ import (
 	"github.com/wattledger/wattledger/store/local"
 	"github.com/wattledger/wattledger/transform"
 	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/dimension"
 	"github.com/wattledger/wattledger/transform/tariff"
 )
 
@@ -38,6 +39,7 @@ type Config struct {
 
 	Table      *metric.Table
 	Rules      *classify.Classifier
+	Dimensions *dimension.Rules
 	Limits     decode.Limits
 	Accounting counter.Config
 	Transform  transform.Config

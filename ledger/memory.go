@@ -26,7 +26,7 @@ type memory struct {
 // newMemory wires an empty one from its end to its start.
 func newMemory(cfg Config, prices *tariff.Tariff) (m *memory, err error) {
 	m = &memory{table: cfg.Table, rules: cfg.Rules, tariff: prices}
-	m.directory = transform.NewDirectory(cfg.Transform, m.rules)
+	m.directory = transform.NewDirectory(cfg.Transform, m.rules, cfg.Dimensions)
 	m.stage = transform.New(cfg.Transform, counter.NumShards, cfg.Accounting.ReorderWindow.Milliseconds(), m.directory, m.tariff)
 	m.cache = counter.New(cfg.Accounting, m.stage)
 	if m.decoder, err = decode.New(cfg.Limits, m.cache, m.table); err != nil {

@@ -89,8 +89,14 @@ func ParseType(name string) (Type, bool) {
 // A Holder is what is known of the holder of an account at one moment. It is
 // immutable: when something is learned, a new Holder takes its place, so a
 // pointer may be kept and compared.
+//
+// Who a holder is holds for all it ever used. What it was tagged with may change
+// while it runs, and then divides what it used: from SinceMs on, which is the
+// start of a window, it is another Holder with the same key.
 type Holder struct {
 	HolderKey
+	SinceMs   int64 // Unix milliseconds; 0 before the tags first changed
+	Tags      Tags
 	Workload  Workload // Workload.Cluster equals Cluster
 	Inferred  bool     // the workload was read off the pod's name, not told by kube-state-metrics
 	Type      Type

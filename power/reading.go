@@ -31,14 +31,18 @@ type Label struct{ Name, Value string }
 type FactKind uint8
 
 const (
-	PodFact             FactKind = iota + 1 // a pod's UID, name, namespace (kepler_pod_*, kube_pod_info)
-	PodOwnerFact                            // kube_pod_owner
-	ReplicaSetOwnerFact                     // kube_replicaset_owner
-	JobOwnerFact                            // kube_job_owner
-	PodLabelsFact                           // kube_pod_labels, kube_pod_annotations
-	PodContainerFact                        // kube_pod_container_info
-	PodRequestsFact                         // kube_pod_container_resource_requests
-	NodeFact                                // kube_node_info: a node's name and address
+	PodFact                  FactKind = iota + 1 // a pod's UID, name, namespace (kepler_pod_*, kube_pod_info)
+	PodOwnerFact                                 // kube_pod_owner
+	ReplicaSetOwnerFact                          // kube_replicaset_owner
+	JobOwnerFact                                 // kube_job_owner
+	PodLabelsFact                                // kube_pod_labels
+	PodContainerFact                             // kube_pod_container_info
+	PodRequestsFact                              // kube_pod_container_resource_requests
+	NodeFact                                     // kube_node_info: a node's name and address
+	PodAnnotationsFact                           // kube_pod_annotations
+	NamespaceLabelsFact                          // kube_namespace_labels
+	NamespaceAnnotationsFact                     // kube_namespace_annotations
+	NodeLabelsFact                               // kube_node_labels
 )
 
 // A Fact is something a series' labels tell about pods rather than about energy.
@@ -47,6 +51,7 @@ type Fact struct {
 	Cluster string
 	Labels  []Label // without __name__; sorted by name
 	Value   float64
+	AtMs    int64 // of the sample that told it, Unix milliseconds
 }
 
 // Attributes are what an energy series' labels tell about its holder. Empty

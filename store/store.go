@@ -6,6 +6,8 @@ package store
 import (
 	"context"
 	"errors"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/wattledger/wattledger/power"
@@ -66,6 +68,53 @@ const (
 	// either knows it or refuses it as it does every unknown dimension.
 	AnyCluster Dimension = "any_cluster"
 )
+
+// Unassigned is the value of a label, an annotation or a configured dimension of a
+// container that has none.
+const Unassigned = "__unassigned__"
+
+// Label and Annotation are the dimensions of a pod's label or annotation. A value
+// that the pod has not, its namespace may have.
+func Label(name string) Dimension      { return Dimension("label:" + power.TagName(name)) }
+func Annotation(name string) Dimension { return Dimension("annotation:" + power.TagName(name)) }
+
+var configured = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+
+// Configured says that d is the name of a dimension as users define them.
+func (d Dimension) Configured() bool {
+	return configured.MatchString(string(d)) && d != AnyCluster && !slices.Contains(Dimensions, d)
+}
+
+// Known says that rows can be grouped by d.
+func (d Dimension) Known() bool {
+	if slices.Contains(Dimensions, d) || d.Configured() {
+		return true
+	}
+	kind, name, _ := strings.Cut(string(d), ":")
+	return (kind == "label" || kind == "annotation") && name != ""
+}
+
+// Value returns the value that a container with tags has for d, which is no
+// other than a label, an annotation or a configured dimension.
+func (d Dimension) Value(tags power.Tags) string {
+	if tags == "" {
+		return Unassigned
+	}
+	own, shared, name := power.DimensionTag, power.DimensionTag, string(d)
+	if kind, of, ok := strings.Cut(name, ":"); ok {
+		own, shared, name = power.PodLabel, power.NamespaceLabel, of
+		if kind == "annotation" {
+			own, shared = power.PodAnnotation, power.NamespaceAnnotation
+		}
+	}
+	if v, ok := tags.Get(own, name); ok {
+		return v
+	}
+	if v, ok := tags.Get(shared, name); ok {
+		return v
+	}
+	return Unassigned
+}
 
 // JoinClusters writes a list of clusters as AnyCluster matches it.
 func JoinClusters(clusters []string) string { return strings.Join(clusters, "\x00") }

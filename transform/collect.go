@@ -14,13 +14,9 @@ func (s *Stage) Collect(shard int, b *store.Batch) {
 	l := s.shards[shard]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, x := range l.stale {
-		x.stale = false
-		if s.describe(l, x) {
-			b.Holders = append(b.Holders, x.info)
-		}
-	}
-	l.stale = nil
+	s.describeStale(l)
+	b.Holders = append(b.Holders, l.news...)
+	l.news = nil
 	for _, n := range l.nodes {
 		s.collectNode(n, b)
 	}
@@ -34,9 +30,31 @@ func (s *Stage) CollectAll() (b store.Batch) {
 	return b
 }
 
-// describe asks who x is, and says whether that is news.
-func (s *Stage) describe(l *ledger, x *holder) bool {
-	return x.info.Kind != power.Node && s.directory.describe(x, l.arrivalMs)
+// describeStale describes anew those of whom something was learned.
+func (s *Stage) describeStale(l *ledger) {
+	for _, x := range l.stale {
+		x.stale = false
+		l.news = append(l.news, s.describe(l, x)...)
+	}
+	l.stale = nil
+}
+
+// describe asks who x is, and returns what is news. What x used since its tags
+// changed is handed out again, as what it is now.
+func (s *Stage) describe(l *ledger, x *holder) []*power.Holder {
+	if x.info.Kind == power.Node {
+		return nil
+	}
+	eras := len(x.past)
+	news := s.directory.describe(x, l.arrivalMs)
+	if len(x.past) != eras {
+		for _, w := range x.node.windows {
+			if r := w.find(x); r != nil && w.startMs >= x.info.SinceMs {
+				r.dirty, w.dirty = true, true
+			}
+		}
+	}
+	return news
 }
 
 func (s *Stage) collectNode(n *node, b *store.Batch) {
@@ -63,7 +81,7 @@ func (s *Stage) collectWindow(w *window, b *store.Batch) {
 		}
 		x.dirty = false
 		c := power.Charge{
-			Holder: x.holder.info, StartMs: w.startMs, Seconds: seconds,
+			Holder: x.holder.at(w.startMs), StartMs: w.startMs, Seconds: seconds,
 			SeenMs: x.seenMs, LastMs: w.startMs + int64(x.endMs), Integrated: x.integrated,
 			Price: price, Revision: x.revision,
 		}

@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/dimension"
 )
 
 // A Directory is what is known of pods: names, owners, labels, images. It says
@@ -22,17 +24,23 @@ import (
 type Directory struct {
 	maxPods  int
 	forgetMs int64
+	windowMs int64
 	types    *classify.Classifier
+	now      func() time.Time
 
 	mu      sync.Mutex
-	pods    roll[*pod]     // by UID; guarded by mu, like all below
-	names   index.Index    // pods by namespace and name
-	images  roll[*running] // by container id
-	owners  roll[*owned]   // of ReplicaSets and Jobs
-	holders []*holder      // those described; nil where one was released
-	free    []uint32       // numbers of such
-	ids     index.Index    // containers by their ids
-	asked   audience       // who else must be described anew when a subject changes
+	rules   *dimension.Rules // guarded by mu, like all below
+	rulesMs int64            // since when, Unix milliseconds; 0 for ever
+	values  values           // of tags
+	pods    roll[*pod]       // by UID
+	names   index.Index      // pods by namespace and name
+	images  roll[*running]   // by container id
+	owners  roll[*owned]     // of ReplicaSets and Jobs
+	places  roll[*place]     // namespaces and nodes
+	holders []*holder        // those described; nil where one was released
+	free    []uint32         // numbers of such
+	ids     index.Index      // containers by their ids
+	asked   audience         // who else must be described anew when a subject changes
 	sweptMs int64
 	refused uint64
 
@@ -54,6 +62,8 @@ const (
 	byUID       subjectKind = iota + 1 // a: pod UID
 	byName                             // a: namespace, b: pod name
 	byContainer                        // a: container id
+	byNamespace                        // a: namespace
+	byNode                             // a: node
 	replicaSet                         // a: namespace, b: name
 	job                                // a: namespace, b: name
 )
@@ -68,7 +78,7 @@ type pod struct {
 
 // told is what only kube-state-metrics tells of a pod.
 type told struct {
-	labels, annotations []power.Label
+	labels, annotations tagged
 	containers          []podContainer // sorted by name
 	requests            []request      // sorted by container and resource
 }
@@ -94,12 +104,20 @@ type owned struct {
 	seenMs     int64
 }
 
+// A place is a namespace or a node.
+type place struct {
+	what                subject
+	labels, annotations tagged
+	seenMs              int64
+}
+
 const nobody = "none"
 
 func (p *pod) subject() subject     { return subject{byUID, p.cluster, p.uid, ""} }
 func (p *pod) nameSubject() subject { return subject{byName, p.cluster, p.namespace, p.name} }
 func (r *running) subject() subject { return subject{byContainer, r.cluster, r.id, ""} }
 func (o *owned) subject() subject   { return o.what }
+func (p *place) subject() subject   { return p.what }
 
 // more returns what is told of p, to be read only.
 func (p *pod) more() *told {
@@ -117,15 +135,23 @@ func (p *pod) tell() *told {
 	return p.told
 }
 
-// NewDirectory returns an empty directory that gives types with classifier.
-func NewDirectory(c Config, classifier *classify.Classifier) *Directory {
-	d := &Directory{maxPods: c.MaxPods, forgetMs: c.ForgetPodsAfter.Milliseconds(), types: classifier}
+// NewDirectory returns an empty directory that gives types with classifier and
+// tags by rules; without any it gives none.
+func NewDirectory(c Config, classifier *classify.Classifier, rules *dimension.Rules) *Directory {
+	if rules == nil {
+		rules = &dimension.Rules{}
+	}
+	d := &Directory{
+		maxPods: c.MaxPods, forgetMs: c.ForgetPodsAfter.Milliseconds(), windowMs: c.Window.Milliseconds(),
+		types: classifier, rules: rules, now: time.Now,
+	}
 	d.clear()
 	return d
 }
 
 func (d *Directory) clear() {
-	d.pods, d.images, d.owners = roll[*pod]{}, roll[*running]{}, roll[*owned]{}
+	d.pods, d.images, d.owners, d.places = roll[*pod]{}, roll[*running]{}, roll[*owned]{}, roll[*place]{}
+	d.values, d.rulesMs = values{}, 0
 	d.names, d.ids = index.Index{}, index.Index{}
 	d.holders, d.free, d.asked = nil, nil, audience{}
 }
@@ -143,8 +169,11 @@ func (d *Directory) learn(f power.Fact, arrivalMs int64) []*holder {
 	numbers := d.numbers[:0]
 	for _, s := range d.take(f, arrivalMs) {
 		numbers = d.asked.of(s, numbers)
-		if s.kind == byContainer {
+		switch s.kind {
+		case byContainer:
 			d.container(s, func(number uint32) { numbers = append(numbers, number) })
+		case byNamespace:
+			numbers = d.within(s, numbers)
 		}
 	}
 	d.numbers = numbers
@@ -171,9 +200,20 @@ func (d *Directory) container(s subject, f func(number uint32)) {
 	})
 }
 
-// describe brings the description of x up to what is known at arrivalMs, and says
-// whether it is another one than was told before.
-func (d *Directory) describe(x *holder, arrivalMs int64) (news bool) {
+// within appends to dst the holders in a namespace. They are looked through: a
+// namespace changes rarely, and its holders come and go all the time.
+func (d *Directory) within(s subject, dst []uint32) []uint32 {
+	for i, x := range d.holders {
+		if x != nil && x.info.Workload.Namespace == s.a && x.info.Cluster == s.cluster {
+			dst = append(dst, uint32(i))
+		}
+	}
+	return dst
+}
+
+// describe brings the descriptions of x up to what is known at arrivalMs, and
+// returns those that are others than were told before.
+func (d *Directory) describe(x *holder, arrivalMs int64) (news []*power.Holder) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if x.number == 0 {
@@ -192,16 +232,7 @@ func (d *Directory) describe(x *holder, arrivalMs int64) (news bool) {
 	h := v.describe(x.info.HolderKey, x.attrs.unpack())
 	d.subscribe(x, v.subjects)
 	d.heard = v.subjects
-	switch {
-	case !x.told: // nobody has the one there is
-		*x.info, x.told = h, true
-	case *x.info != h:
-		news := h // a copy, so that those who learn nothing leave no garbage
-		x.info = &news
-	default:
-		return false
-	}
-	return true
+	return x.become(h, &v.tagging, d)
 }
 
 func containerSubject(key *power.HolderKey) subject {
@@ -243,6 +274,19 @@ func (d *Directory) forget(ms int64) {
 			d.owners.drop(o.subject())
 		}
 	}
+	used := map[subject]bool{}
+	for _, x := range d.holders {
+		if x != nil {
+			used[subject{byNamespace, x.info.Cluster, x.info.Workload.Namespace, ""}] = true
+			used[subject{byNode, x.info.Cluster, x.info.Node, ""}] = true
+		}
+	}
+	for p := range d.places.all() {
+		if p.seenMs < before && !used[p.what] {
+			d.places.drop(p.what)
+		}
+	}
+	d.values.forget(before)
 }
 
 // runs says whether there is a holder that is the container s.

@@ -49,10 +49,13 @@ func (d *Directory) Walk(c *snapshot.Codec) {
 		snapshot.String(c, &(*o).name)
 		snapshot.Int(c, &(*o).seenMs)
 	}, func(o *owned) { d.owners.add(o) })
+	if c.Version >= tagsVersion {
+		d.walkTags(c)
+	}
 	if !c.Reading() {
 		return
 	}
-	if d.pods.len() > d.maxPods || d.owners.len() > d.maxPods || d.images.len() > 8*d.maxPods {
+	if d.pods.len() > d.maxPods || d.owners.len() > d.maxPods || d.places.len() > d.maxPods || d.images.len() > 8*d.maxPods {
 		c.Fail(fmt.Errorf("%d pods, more than max_pods %d", d.pods.len(), d.maxPods))
 	}
 	if c.Err() != nil {
@@ -99,12 +102,8 @@ func (p *pod) walk(c *snapshot.Codec) {
 	snapshot.String(c, &p.ownerKind)
 	snapshot.String(c, &p.ownerName)
 	t := *p.more()
-	for _, list := range []*[]power.Label{&t.labels, &t.annotations} {
-		snapshot.Slice(c, list, func(l *power.Label) {
-			snapshot.String(c, &l.Name)
-			snapshot.String(c, &l.Value)
-		})
-	}
+	t.labels.walk(c)
+	t.annotations.walk(c)
 	snapshot.Slice(c, &t.containers, func(x *podContainer) {
 		snapshot.String(c, &x.name)
 		snapshot.String(c, &x.image)
@@ -114,11 +113,63 @@ func (p *pod) walk(c *snapshot.Codec) {
 		snapshot.String(c, &r.resource)
 		snapshot.Float(c, &r.amount)
 	})
-	if c.Reading() && len(t.labels)+len(t.annotations)+len(t.containers)+len(t.requests) > 0 {
+	if c.Reading() && (t.labels.known() || t.annotations.known() || len(t.containers)+len(t.requests) > 0) {
 		p.told = &t
 	}
 	snapshot.Int(c, &p.firstMs)
 	snapshot.Int(c, &p.seenMs)
+}
+
+// tagsVersion is the first version of a snapshot that has tags.
+const tagsVersion = 5
+
+func (t *tagged) walk(c *snapshot.Codec) {
+	snapshot.Slice(c, &t.list, func(l *power.Label) {
+		snapshot.String(c, &l.Name)
+		snapshot.String(c, &l.Value)
+	})
+	if c.Version >= tagsVersion {
+		walkSharedTags(c, &t.kept)
+		snapshot.Int(c, &t.atMs)
+		snapshot.Int(c, &t.changedMs)
+	}
+}
+
+func walkSharedTags(c *snapshot.Codec, t *power.Tags) {
+	if snapshot.String(c, t); c.Reading() && !t.Valid() {
+		c.Fail(fmt.Errorf("%w: tags", snapshot.ErrMalformed))
+	}
+}
+
+// walkTags writes or fills what else tags are made of. A snapshot by other rules
+// than those of now says what tags were until now.
+func (d *Directory) walkTags(c *snapshot.Codec) {
+	hash := d.rules.Hash()
+	snapshot.Uint(c, &hash)
+	snapshot.Int(c, &d.rulesMs)
+	if c.Reading() && hash != d.rules.Hash() {
+		d.rulesMs = d.now().UnixMilli()
+	}
+	walkRoll(c, &d.places, func(p **place) {
+		if *p == nil {
+			*p = &place{}
+		}
+		(*p).what.walk(c)
+		(*p).labels.walk(c)
+		(*p).annotations.walk(c)
+		snapshot.Int(c, &(*p).seenMs)
+	}, func(p *place) { d.places.add(p) })
+	byName := func(a, b power.Tag) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	}
+	snapshot.MapFunc(c, &d.values.of, byName, func(t *power.Tag, known *map[string]int64) {
+		snapshot.Uint(c, &t.Kind)
+		snapshot.String(c, &t.Name)
+		snapshot.Map(c, known, func(value *string, ms *int64) {
+			snapshot.String(c, value)
+			snapshot.Int(c, ms)
+		})
+	})
 }
 
 func (r *running) walk(c *snapshot.Codec) {

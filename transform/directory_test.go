@@ -14,6 +14,7 @@ import (
 	"github.com/wattledger/wattledger/internal/index"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/transform/classify"
+	"github.com/wattledger/wattledger/transform/dimension"
 )
 
 func shippedRules(t testing.TB) *classify.Classifier {
@@ -37,18 +38,32 @@ type asker struct {
 
 func ask(d *Directory) asker { return asker{d, map[power.HolderKey]*holder{}} }
 
-func newDirectory(t testing.TB) asker { return ask(NewDirectory(DefaultConfig(), shippedRules(t))) }
+// testDimensions has a team, from the pod or its namespace.
+func testDimensions(t testing.TB) *dimension.Rules {
+	t.Helper()
+	rules, err := dimension.New(
+		dimension.Config{"team": {{Label: dimension.Names{"team"}}, {NamespaceLabel: dimension.Names{"team"}}}},
+		dimension.Keep{Keep: []string{"*"}, Drop: []string{"pod-template-hash"}, MaxValues: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
+func newDirectory(t testing.TB) asker {
+	return ask(NewDirectory(DefaultConfig(), shippedRules(t), testDimensions(t)))
+}
 
 func (a asker) Describe(key power.HolderKey, attrs power.Attributes, arrivalMs int64) *power.Holder {
 	x := a.holders[key]
 	if x == nil {
-		x = &holder{info: &power.Holder{HolderKey: key}}
+		x = &holder{info: &power.Holder{HolderKey: key}, settledMs: -1}
 		a.holders[key] = x
 	}
 	var last *power.Attributes
 	x.attrs = pack(attrs, &last)
 	before := *x
-	if news := a.describe(x, arrivalMs); news != (!before.told || *before.info != *x.info) || news && before.told && before.info == x.info {
+	if news := len(a.describe(x, arrivalMs)) > 0; news != (!before.told || *before.info != *x.info) || news && before.told && before.info == x.info {
 		panic("a description that was handed out has changed, or it is not said that there is a new one")
 	}
 	return x.info
@@ -244,7 +259,7 @@ func TestDirectoryWithoutFacts(t *testing.T) {
 func TestDirectoryIsBounded(t *testing.T) {
 	c := DefaultConfig()
 	c.MaxPods = 10
-	d := ask(NewDirectory(c, shippedRules(t)))
+	d := ask(NewDirectory(c, shippedRules(t), testDimensions(t)))
 	hour := time.Hour.Milliseconds()
 	d.Describe(containerKey("x"), power.Attributes{PodUID: "0"}, 0)
 	for i := range 20 {
@@ -317,7 +332,7 @@ func TestDirectorySnapshot(t *testing.T) {
 
 func FuzzDirectoryLoad(f *testing.F) {
 	rules := shippedRules(f)
-	d := ask(NewDirectory(DefaultConfig(), rules))
+	d := ask(NewDirectory(DefaultConfig(), rules, testDimensions(f)))
 	d.Learn(fact(power.PodContainerFact, "uid=u1", "pod=a-0", "namespace=ns", "container=m", "container_id=docker://id1", "image=redis"), 5)
 	d.Learn(fact(power.JobOwnerFact, "namespace=ns", "job_name=r", "owner_kind=CronJob", "owner_name=r"), 6)
 	var b bytes.Buffer
@@ -327,7 +342,7 @@ func FuzzDirectoryLoad(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d := ask(NewDirectory(DefaultConfig(), rules))
+		d := ask(NewDirectory(DefaultConfig(), rules, testDimensions(t)))
 		if err := d.load(bytes.NewReader(data)); err != nil {
 			if pods, _, _ := d.Len(); pods != 0 {
 				t.Fatalf("%d pods after an error", pods)

@@ -45,6 +45,55 @@ func (l factLabels) prefixed(prefix string) []power.Label {
 	return found
 }
 
+// tagsOf returns what a fact tells tags of, and the tags it tells; nil for nothing
+// that is known.
+func (d *Directory) tagsOf(f power.Fact) (t *tagged, list []power.Label) {
+	l := factLabels(f.Labels)
+	placeTags := func(kind subjectKind, name string) *place { return d.places.get(subject{kind, f.Cluster, name, ""}) }
+	switch f.Kind {
+	case power.PodLabelsFact, power.PodAnnotationsFact:
+		p := d.pods.get(subject{byUID, f.Cluster, d.uidOf(f), ""})
+		if p == nil || p.told == nil {
+			return nil, nil
+		}
+		if f.Kind == power.PodLabelsFact {
+			return &p.told.labels, l.prefixed("label_")
+		}
+		return &p.told.annotations, l.prefixed("annotation_")
+	case power.NamespaceLabelsFact:
+		if p := placeTags(byNamespace, l.get("namespace")); p != nil {
+			return &p.labels, l.prefixed("label_")
+		}
+	case power.NamespaceAnnotationsFact:
+		if p := placeTags(byNamespace, l.get("namespace")); p != nil {
+			return &p.annotations, l.prefixed("annotation_")
+		}
+	}
+	return nil, nil
+}
+
+// replaces says that a fact puts tags in the place of others.
+func (d *Directory) replaces(f power.Fact) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t, list := d.tagsOf(f)
+	return t != nil && t.known() && f.AtMs >= t.atMs && !slices.Equal(list, t.list)
+}
+
+// uidOf returns the UID of the pod that a fact is of.
+func (d *Directory) uidOf(f power.Fact) string {
+	l := factLabels(f.Labels)
+	uid, namespace, name := l.get("pod_id", "uid"), l.get("pod_namespace", "namespace"), l.get("pod_name", "pod")
+	if uid == "" && namespace != "" && name != "" {
+		// Some versions of kube-state-metrics leave the UID out of some metrics.
+		if known := d.named(subject{byName, f.Cluster, namespace, name}); len(known) > 0 {
+			return known[0].uid
+		}
+		return namespace + "/" + name
+	}
+	return uid
+}
+
 // take returns the subjects that a fact told something new about.
 func (d *Directory) take(f power.Fact, ms int64) []subject {
 	l := factLabels(f.Labels)
@@ -52,21 +101,17 @@ func (d *Directory) take(f power.Fact, ms int64) []subject {
 	switch f.Kind {
 	case power.NodeFact:
 		return nil // it is about a node, which the counters' names say already
+	case power.NamespaceLabelsFact, power.NamespaceAnnotationsFact:
+		return d.learnPlace(subject{byNamespace, f.Cluster, l.get("namespace"), ""}, f, ms)
+	case power.NodeLabelsFact:
+		return d.learnPlace(subject{byNode, f.Cluster, l.get("node"), ""}, f, ms)
 	case power.ReplicaSetOwnerFact:
 		return d.learnOwner(subject{replicaSet, f.Cluster, namespace, l.get("replicaset", "replicationcontroller")}, l, ms)
 	case power.JobOwnerFact:
 		return d.learnOwner(subject{job, f.Cluster, namespace, l.get("job_name")}, l, ms)
 	}
 
-	uid, name := l.get("pod_id", "uid"), l.get("pod_name", "pod")
-	if uid == "" && namespace != "" && name != "" {
-		// Some versions of kube-state-metrics leave the UID out of some metrics.
-		if known := d.named(subject{byName, f.Cluster, namespace, name}); len(known) > 0 {
-			uid = known[0].uid
-		} else {
-			uid = namespace + "/" + name
-		}
-	}
+	uid, name := d.uidOf(f), l.get("pod_name", "pod")
 	if uid == "" {
 		return nil
 	}
@@ -94,12 +139,9 @@ func (d *Directory) take(f power.Fact, ms int64) []subject {
 			changed = true
 		}
 	case power.PodLabelsFact:
-		if list := l.prefixed("label_"); len(list) > 0 && !slices.Equal(list, p.more().labels) {
-			p.tell().labels, changed = list, true
-		}
-		if list := l.prefixed("annotation_"); len(list) > 0 && !slices.Equal(list, p.more().annotations) {
-			p.tell().annotations, changed = list, true
-		}
+		changed = p.tell().labels.take(d, power.PodLabel, l.prefixed("label_"), f.AtMs) || changed
+	case power.PodAnnotationsFact:
+		changed = p.tell().annotations.take(d, power.PodAnnotation, l.prefixed("annotation_"), f.AtMs) || changed
 	case power.PodContainerFact:
 		changed = d.learnContainer(f.Cluster, p, l, ms) || changed
 		if id := containerID(l.get("container_id")); changed && id != "" {
@@ -112,6 +154,39 @@ func (d *Directory) take(f power.Fact, ms int64) []subject {
 		return nil
 	}
 	return []subject{{byUID, f.Cluster, uid, ""}, p.nameSubject()}
+}
+
+// learnPlace takes in the labels or annotations of a namespace or a node.
+func (d *Directory) learnPlace(s subject, f power.Fact, ms int64) []subject {
+	if s.a == "" {
+		return nil
+	}
+	p := d.places.get(s)
+	if p == nil {
+		if d.places.len() >= d.maxPods {
+			d.forget(ms)
+		}
+		if d.places.len() >= d.maxPods {
+			d.refused++
+			return nil
+		}
+		p = &place{what: s}
+		d.places.add(p)
+	}
+	p.seenMs = max(p.seenMs, ms)
+	l, changed := factLabels(f.Labels), false
+	switch f.Kind {
+	case power.NamespaceLabelsFact:
+		changed = p.labels.take(d, power.NamespaceLabel, l.prefixed("label_"), f.AtMs)
+	case power.NamespaceAnnotationsFact:
+		changed = p.annotations.take(d, power.NamespaceAnnotation, l.prefixed("annotation_"), f.AtMs)
+	case power.NodeLabelsFact:
+		changed = p.labels.take(d, power.NodeLabel, l.prefixed("label_"), f.AtMs)
+	}
+	if !changed {
+		return nil
+	}
+	return []subject{s}
 }
 
 func (d *Directory) learnOwner(s subject, l factLabels, ms int64) []subject {

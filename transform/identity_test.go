@@ -46,7 +46,7 @@ func newDesk(t testing.TB, policy string) *desk {
 		t.Fatal(err)
 	}
 	d := &desk{
-		Stage: New(cfg, 1, 300_000, NewDirectory(cfg, deskRules), prices), t: t,
+		Stage: New(cfg, 1, 300_000, NewDirectory(cfg, deskRules, testDimensions(t)), prices), t: t,
 		charges: map[string]power.Charge{}, nodes: map[int64]power.NodeWindow{},
 	}
 	for h, key := range []power.HolderKey{{Kind: power.Node}, {Kind: power.Container, ID: "web"}, {Kind: power.Container, ID: "job"}, {Kind: power.VM, ID: "vm"}} {

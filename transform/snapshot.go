@@ -82,7 +82,32 @@ func (s *Stage) walkHolder(c *snapshot.Codec, l *ledger, h *holder) *holder {
 		h.attrs = pack(attrs, &l.rest)
 		l.describeLater(h)
 	}
+	h.walkEras(c)
 	return h
+}
+
+// walkEras writes or fills what the holder was tagged with, and when.
+func (x *holder) walkEras(c *snapshot.Codec) {
+	if c.Version < tagsVersion {
+		x.settledMs = 0
+		return
+	}
+	walk := func(h **power.Holder, known *kinds) {
+		var info power.Holder
+		if *h != nil {
+			info = **h
+		}
+		snapshot.Int(c, &info.SinceMs)
+		walkSharedTags(c, &info.Tags)
+		snapshot.Uint(c, known)
+		if c.Reading() {
+			info.HolderKey = x.info.HolderKey
+			*h = &info
+		}
+	}
+	snapshot.Int(c, &x.settledMs)
+	walk(&x.info, &x.known)
+	snapshot.Slice(c, &x.past, func(e *era) { walk(&e.info, &e.known) })
 }
 
 func (s *Stage) walkNode(c *snapshot.Codec, l *ledger, n *node, numbers map[*holder]uint32) {

@@ -33,6 +33,7 @@ type ledger struct {
 	holders   []*holder // by the number the cache gave; nil where forgotten
 	nodes     map[nodeName]*node
 	stale     []*holder         // to be described anew
+	news      []*power.Holder   // descriptions to be handed out
 	rest      *power.Attributes // what the holder before had beside its container and pod
 }
 
@@ -60,6 +61,10 @@ type holder struct {
 	node  *node
 	attrs attributes
 	heard []uint32 // hashes of the subjects it is described from; the directory's
+	past  []era    // before its tags changed, oldest first
+
+	settledMs int64 // up to when changes of its tags are told; -1 before it was described
+	known     kinds // of tags
 
 	number uint32 // in the directory, plus one; 0 when it is not there
 	seat   uint32 // tells holders of a node apart, in its windows
@@ -107,7 +112,7 @@ func (s *Stage) Holder(shard int, h uint32, key power.HolderKey, attrs power.Att
 
 func (l *ledger) newHolder(key power.HolderKey) *holder {
 	n := l.node(key.Cluster, key.Node)
-	x := &holder{info: &power.Holder{HolderKey: key}, node: n}
+	x := &holder{info: &power.Holder{HolderKey: key}, node: n, settledMs: -1}
 	if k := len(n.freeSeats); k > 0 {
 		x.seat, n.freeSeats = n.freeSeats[k-1], n.freeSeats[:k-1]
 	} else {
@@ -130,6 +135,14 @@ func (l *ledger) describeLater(x *holder) {
 // Learn takes a fact about pods. What it tells of holders with earlier windows
 // holds for those windows too.
 func (s *Stage) Learn(position uint64, arrivalMs int64, fact power.Fact) {
+	if s.directory.replaces(fact) {
+		// What holders were until now has to be known first.
+		for _, l := range s.shards {
+			l.mu.Lock()
+			s.describeStale(l)
+			l.mu.Unlock()
+		}
+	}
 	for _, x := range s.directory.learn(fact, arrivalMs) {
 		l := x.node.ledger
 		l.mu.Lock()

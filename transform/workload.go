@@ -16,6 +16,7 @@ type view struct {
 	directory *Directory
 	ms        int64
 	subjects  []uint32 // hashes
+	tagging   tagging
 }
 
 func (v *view) note(s subject) subject {
@@ -39,6 +40,7 @@ func (v *view) describe(key power.HolderKey, a power.Attributes) power.Holder {
 			h.Workload.Name = key.ID
 		}
 		h.Type, h.Rule = v.directory.types.Type(classify.Subject{Namespace: a.Namespace, Workload: h.Workload.Name, OwnerKinds: []string{"vm"}})
+		h.Tags = v.tags(&told{}, h.Workload)
 	case power.Node:
 		h.Workload.Name = key.Node
 	default:
@@ -98,6 +100,7 @@ func (v *view) container(h *power.Holder, a power.Attributes) {
 	s.Workload = h.Workload.Name
 	s.OwnerKinds = append(s.OwnerKinds, h.Workload.Kind)
 	h.Type, h.Rule = v.directory.types.Type(s)
+	h.Tags = v.tags(p.more(), h.Workload)
 }
 
 // pod puts together what is known of a pod under its UID and under its name.
@@ -146,10 +149,10 @@ func together(t *told, others []*pod) *told {
 	all := *t
 	for _, p := range others {
 		t := p.more()
-		if len(all.labels) == 0 {
+		if !all.labels.known() {
 			all.labels = t.labels
 		}
-		if len(all.annotations) == 0 {
+		if !all.annotations.known() {
 			all.annotations = t.annotations
 		}
 		if len(all.containers) == 0 {
@@ -165,7 +168,7 @@ func together(t *told, others []*pod) *told {
 // describe adds what is known of a pod to the subject of a classification.
 func describe(s *classify.Subject, p *pod) {
 	t := p.more()
-	s.Labels, s.Annotations = labelMap(t.labels), labelMap(t.annotations)
+	s.Labels, s.Annotations = labelMap(t.labels.list), labelMap(t.annotations.list)
 	for _, c := range t.containers {
 		s.Images = append(s.Images, c.image)
 	}

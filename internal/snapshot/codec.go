@@ -31,6 +31,8 @@ const maxString = 1 << 20
 
 // A Codec writes to or reads from one stream. After an error it does nothing.
 type Codec struct {
+	Version uint64 // of what is written or read, for those it is shown to
+
 	w   *bufio.Writer
 	r   *bufio.Reader
 	err error

@@ -260,7 +260,7 @@ func (c *Cache) admitFact(r *Request, m *Sample) bool {
 	m.Ref = ref
 	if !isStale(m.Value) {
 		c.sink.Learn(r.Position, r.ArrivalMs, power.Fact{
-			Kind: n.Mapping.Fact, Cluster: n.Mapping.Holder.Cluster, Labels: n.Labels, Value: m.Value,
+			Kind: n.Mapping.Fact, Cluster: n.Mapping.Holder.Cluster, Labels: n.Labels, Value: m.Value, AtMs: m.TMs,
 		})
 	}
 	return true

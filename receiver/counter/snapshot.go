@@ -16,8 +16,8 @@ import (
 // snapshotVersion is raised whenever what is written changes. What the versions
 // from oldestVersion on wrote is still read.
 const (
-	snapshotVersion = 4
-	oldestVersion   = 3 // knows replicas, but no exporters
+	snapshotVersion = 5
+	oldestVersion   = 3 // knows replicas, but no exporters; what holders are tagged with came with 5
 )
 
 // Position returns the position up to which every shard has applied the journal.
@@ -61,8 +61,8 @@ func (c *Cache) Booked(holders []power.HolderKey, nowMs int64) {
 // still; head writes what belongs to the whole. Series are not state: they are parsed again when they are next seen.
 func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shard int, c *snapshot.Codec)) error {
 	out := snapshot.NewWriter(w)
-	version := uint64(snapshotVersion)
-	snapshot.Uint(out, &version)
+	out.Version = snapshotVersion
+	snapshot.Uint(out, &out.Version)
 	c.mu.Lock()
 	c.walkAddresses(out)
 	c.mu.Unlock()
@@ -71,6 +71,7 @@ func (c *Cache) Save(w io.Writer, head func(c *snapshot.Codec), beside func(shar
 	for i, s := range c.shards {
 		part.Reset()
 		in := snapshot.NewWriter(&part)
+		in.Version = out.Version
 		s.mu.Lock()
 		s.walk(in, snapshotVersion)
 		beside(i, in)
@@ -92,6 +93,7 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 	if snapshot.Uint(in, &version); version < oldestVersion || version > snapshotVersion {
 		in.Fail(fmt.Errorf("snapshot version %d: this program reads versions %d to %d", version, oldestVersion, snapshotVersion))
 	}
+	in.Version = version
 	if version > oldestVersion {
 		c.mu.Lock()
 		c.walkAddresses(in)
@@ -104,6 +106,7 @@ func (c *Cache) Load(r io.Reader, head func(c *snapshot.Codec), beside func(shar
 			break
 		}
 		part := snapshot.NewReader(strings.NewReader(blob))
+		part.Version = version
 		s.mu.Lock()
 		s.walk(part, version)
 		if part.Err() == nil {

@@ -79,7 +79,9 @@ var roles = map[string]Role{
 var facts = map[string]power.FactKind{
 	"pod": power.PodFact, "pod_owner": power.PodOwnerFact, "replicaset_owner": power.ReplicaSetOwnerFact,
 	"job_owner": power.JobOwnerFact, "pod_labels": power.PodLabelsFact, "pod_container": power.PodContainerFact,
-	"pod_requests": power.PodRequestsFact, "node": power.NodeFact,
+	"pod_requests": power.PodRequestsFact, "node": power.NodeFact, "pod_annotations": power.PodAnnotationsFact,
+	"namespace_labels": power.NamespaceLabelsFact, "namespace_annotations": power.NamespaceAnnotationsFact,
+	"node_labels": power.NodeLabelsFact,
 }
 
 var measures = map[string]power.Measure{

@@ -53,16 +53,16 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 		st := s.interns.stage(s.w)
 		for _, h := range b.Holders {
 			// Only holders with rows are kept; the first charge describes a new one.
-			if _, known := s.interns.find(h.HolderKey); !known {
+			if _, known := s.interns.find(idOf(h)); !known {
 				continue
 			}
 			if _, err := st.describe(ctx, h, 0); err != nil {
 				return nil, fmt.Errorf("describe %s: %w", h.ID, err)
 			}
 		}
-		newest := map[power.HolderKey]*power.Holder{}
+		newest := map[holderID]*power.Holder{}
 		for _, h := range b.Holders {
-			newest[h.HolderKey] = h
+			newest[idOf(h)] = h
 		}
 		rows := make([]format.Row, 0, len(b.Charges))
 		for i := range b.Charges {
@@ -72,7 +72,7 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 			c := &b.Charges[i]
 			h := c.Holder
 			if len(newest) > 0 {
-				if n := newest[h.HolderKey]; n != nil {
+				if n := newest[idOf(h)]; n != nil {
 					h = n
 				}
 			}
@@ -116,16 +116,20 @@ func (s *Store) append(ctx context.Context, b store.Batch) error {
 	return err
 }
 
+func inOrder(a, b format.Row) int {
+	return cmp.Compare(format.Key(a.Start, a.Holder), format.Key(b.Start, b.Holder))
+}
+
 // put writes rows in the running transaction, wherever they now have to go, and
 // returns what is to be done once that is durable. With more to come, readers may
 // go on seeing the recent rows of before.
 func (s *Store) put(ctx context.Context, st *stage, rows []format.Row, nodes []format.NodeRow, more bool) (committed func(), err error) {
 	// In key order the upserts append to one place of the tree.
-	inOrder := func(a, b format.Row) int {
-		return cmp.Compare(format.Key(a.Start, a.Holder), format.Key(b.Start, b.Holder))
-	}
 	if !slices.IsSortedFunc(rows, inOrder) {
 		slices.SortStableFunc(rows, inOrder)
+	}
+	if rows, err = s.displace(ctx, st, rows); err != nil {
+		return nil, fmt.Errorf("displace: %w", err)
 	}
 	at := s.at()
 	for _, r := range rows {

@@ -57,16 +57,21 @@ func (s *Store) MinutesFromMs() int64 {
 	return s.at().minutesFrom * 1000
 }
 
-// Holder returns the newest description of a holder, nil if it has no rows.
-func (s *Store) Holder(key power.HolderKey) *power.Holder {
+// Holder returns the newest description of what a holder was at a time, nil if it
+// has no rows.
+func (s *Store) Holder(key power.HolderKey, atMs int64) (found *power.Holder) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if id, ok := s.interns.find(key); ok {
-		if h := s.interns.dims.holder(id); h != nil {
-			return h.Holder
+	for _, id := range s.interns.same(key) {
+		h := s.interns.holders[id].Holder
+		switch {
+		case found == nil,
+			h.SinceMs <= atMs && (found.SinceMs > atMs || h.SinceMs > found.SinceMs),
+			h.SinceMs > atMs && h.SinceMs < found.SinceMs:
+			found = h
 		}
 	}
-	return nil
+	return found
 }
 
 // A BookedWindow is what the books hold of a node in one window.
@@ -91,7 +96,7 @@ func (s *Store) Booked(ctx context.Context, cluster, node string, fromMs, toMs i
 			}
 		}
 		err := s.holderRows(ctx, sn, holders, []span{sp}, func(r *format.Row) error {
-			if r.Start >= sp.from && r.Start < sp.to {
+			if r.Start >= sp.from && r.Start < sp.to && !void(r.Seconds) {
 				w := found[r.Start*1000]
 				w.Charges = append(w.Charges, chargeOf(r, &sn.dims))
 				found[r.Start*1000] = w

@@ -75,10 +75,10 @@ func TestBooked(t *testing.T) {
 	if n := nodes[of]; len(nodes) != 5 || n != (BookedNode{"prod", of, day0, day0 + (minutes-1)*60_000}) {
 		t.Errorf("nodes: %+v", nodes)
 	}
-	if h := s.Holder(f.holders[3].HolderKey); h == nil || *h != *f.holders[3] {
+	if h := s.Holder(f.holders[3].HolderKey, day0); h == nil || *h != *f.holders[3] {
 		t.Errorf("holder: %+v", h)
 	}
-	if h := s.Holder(power.HolderKey{Node: "nobody"}); h != nil {
+	if h := s.Holder(power.HolderKey{Node: "nobody"}, day0); h != nil {
 		t.Errorf("nobody: %+v", h)
 	}
 }

@@ -29,18 +29,35 @@ var checkedTables = []checkedTable{
 	{"prices", "id", "id, model, currency, electricity_per_kwh, overhead, carbon_factor, carbon_kg_per_kwh, carbon_per_kg"},
 	{"nodes", "id", "id, cluster, name"},
 	{"workloads", "id", "id, cluster, namespace, kind, name"},
-	{"spaces", "id", "id, cluster, namespace, workload_type, pseudo"},
-	{"holders", "id", "id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last"},
+	{"spaces", "id", "id, cluster, namespace, workload_type, pseudo, tags"},
+	{"holders", "id", "id, node, kind, name, since, workload, inferred, type, rule, pod, pod_uid, container, image, tags, first, last"},
 	{"stale_hours", "rowid", "from_s, to_s"},
 	{"outbox", "seq", "seq, commit_ms, kind, data"},
 	{"followers", "name", "name, seq"},
 	{"dead_letters", "id", "id, follower, bucket, key, line, reason, from_seq, to_seq, at_ms"},
 }
 
+// checkedBefore are the tables as schema 3 had them.
+var checkedBefore = func() []checkedTable {
+	list := slices.Clone(checkedTables)
+	for i, t := range list {
+		switch t.name {
+		case "spaces":
+			list[i].columns = "id, cluster, namespace, workload_type, pseudo"
+		case "holders":
+			list[i].columns = "id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last"
+		}
+	}
+	return list
+}()
+
 var holdersTable = tableOf("holders")
 
-func tableOf(name string) checkedTable {
-	return checkedTables[slices.IndexFunc(checkedTables, func(t checkedTable) bool { return t.name == name })]
+func tableOf(name string) checkedTable { return find(checkedTables, name) }
+func before(name string) checkedTable  { return find(checkedBefore, name) }
+
+func find(list []checkedTable, name string) checkedTable {
+	return list[slices.IndexFunc(list, func(t checkedTable) bool { return t.name == name })]
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -96,19 +113,22 @@ func (t checkedTable) sumOf(before string) string {
 	return "row_sum('" + t.name + "', " + before + strings.ReplaceAll(t.columns, ", ", ", "+before) + ")"
 }
 
-// checksums is the SQL that gives every checked table its checksums.
-func checksums() string {
+// checksums is the SQL that gives tables their checksums.
+func checksums(tables []checkedTable) string {
 	var b strings.Builder
-	for _, t := range checkedTables {
-		set := fmt.Sprintf("UPDATE %s SET sum = %s WHERE %s = new.%s", t.name, t.sumOf("new."), t.key, t.key)
-		fmt.Fprintf(&b, `ALTER TABLE %[1]s ADD COLUMN sum INTEGER;
-UPDATE %[1]s SET sum = %[2]s;
-CREATE TRIGGER %[1]s_added AFTER INSERT ON %[1]s WHEN new.sum IS NULL BEGIN %[3]s; END;
-CREATE TRIGGER %[1]s_changes BEFORE UPDATE OF %[5]s ON %[1]s WHEN old.sum IS NOT %[4]s BEGIN SELECT RAISE(ABORT, 'row of %[1]s is damaged'); END;
-CREATE TRIGGER %[1]s_changed AFTER UPDATE OF %[5]s ON %[1]s BEGIN %[3]s; END;
-`, t.name, t.sumOf(""), set, t.sumOf("old."), t.columns)
+	for _, t := range tables {
+		fmt.Fprintf(&b, "ALTER TABLE %[1]s ADD COLUMN sum INTEGER;\nUPDATE %[1]s SET sum = %[2]s;\n%[3]s", t.name, t.sumOf(""), t.triggers())
 	}
 	return b.String()
+}
+
+// triggers is the SQL of what keeps the checksums of a table.
+func (t checkedTable) triggers() string {
+	set := fmt.Sprintf("UPDATE %s SET sum = %s WHERE %s = new.%s", t.name, t.sumOf("new."), t.key, t.key)
+	return fmt.Sprintf(`CREATE TRIGGER %[1]s_added AFTER INSERT ON %[1]s WHEN new.sum IS NULL BEGIN %[2]s; END;
+CREATE TRIGGER %[1]s_changes BEFORE UPDATE OF %[4]s ON %[1]s WHEN old.sum IS NOT %[3]s BEGIN SELECT RAISE(ABORT, 'row of %[1]s is damaged'); END;
+CREATE TRIGGER %[1]s_changed AFTER UPDATE OF %[4]s ON %[1]s BEGIN %[2]s; END;
+`, t.name, set, t.sumOf("old."), t.columns)
 }
 
 // check calls f with the key of every row that does not fit its checksum.

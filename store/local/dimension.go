@@ -33,8 +33,10 @@ func value(h *power.Holder, d store.Dimension) string {
 		return h.Pod
 	case store.Container:
 		return h.Container
+	case store.ContainerID:
+		return h.ID
 	}
-	return h.ID
+	return d.Value(h.Tags)
 }
 
 func (sp *space) value(d store.Dimension) string {
@@ -43,15 +45,26 @@ func (sp *space) value(d store.Dimension) string {
 		return sp.cluster
 	case store.Namespace:
 		return sp.namespace
+	case store.WorkloadType:
+		return string(sp.typ)
 	}
-	return string(sp.typ)
+	if sp.pseudo {
+		return sp.namespace
+	}
+	return d.Value(sp.tags)
 }
 
 // ofSpaces reports whether spaces know all of the dimensions.
 func ofSpaces(group []store.Dimension, match map[store.Dimension]string) bool {
-	known := func(d store.Dimension) bool {
-		return d == store.Cluster || d == store.AnyCluster || d == store.Namespace || d == store.WorkloadType
-	}
+	return knows(group, match, func(d store.Dimension) bool { return ofWholes(d) || d.Configured() })
+}
+
+// ofWholes reports whether spaces without tags know a dimension.
+func ofWholes(d store.Dimension) bool {
+	return d == store.Cluster || d == store.AnyCluster || d == store.Namespace || d == store.WorkloadType
+}
+
+func knows(group []store.Dimension, match map[store.Dimension]string, known func(store.Dimension) bool) bool {
 	for d := range match {
 		if !known(d) {
 			return false
@@ -62,12 +75,12 @@ func ofSpaces(group []store.Dimension, match map[store.Dimension]string) bool {
 
 func checkDimensions(group []store.Dimension, match map[store.Dimension]string) error {
 	for _, d := range group {
-		if !slices.Contains(store.Dimensions, d) {
+		if !d.Known() {
 			return fmt.Errorf("unknown dimension %q", d)
 		}
 	}
 	for d := range match {
-		if d != store.AnyCluster && !slices.Contains(store.Dimensions, d) {
+		if d != store.AnyCluster && !d.Known() {
 			return fmt.Errorf("unknown dimension %q", d)
 		}
 	}

@@ -26,16 +26,32 @@ type holder struct {
 
 type nodeKey struct{ cluster, name string }
 
-// A space is what sums by namespace are kept for.
+// A space is what sums by dimensions are kept for, and one without tags what sums
+// by namespace are kept for.
 type space struct {
 	cluster, namespace string
 	typ                power.Type
 	pseudo             bool
+	tags               power.Tags // dimensions alone
 }
 
 func spaceOf(h *power.Holder) space {
-	return space{h.Cluster, value(h, store.Namespace), h.Type, h.Kind.PseudoName() != ""}
+	return space{h.Cluster, value(h, store.Namespace), h.Type, h.Kind.PseudoName() != "", h.Tags.Of(power.DimensionTag)}
 }
+
+// whole returns the space that sp is a part of.
+func (sp space) whole() space {
+	sp.tags = ""
+	return sp
+}
+
+// A holderID says which of the holders of one key one is.
+type holderID struct {
+	power.HolderKey
+	sinceMs int64
+}
+
+func idOf(h *power.Holder) holderID { return holderID{h.HolderKey, h.SinceMs} }
 
 // dims is everything that ids in fact rows stand for, as of one commit. Readers
 // share it: slices only grow past their length, and a change inside one is made
@@ -44,7 +60,10 @@ type dims struct {
 	holders []*holder // by id; nil where there is none (any more)
 	nodes   []nodeKey // by id
 	spaces  []space   // by id
+	wholes  []int32   // the space that a space is a part of, by id; itself where it has no tags
 	prices  []power.Price
+	// siblings is never changed, but replaced.
+	siblings siblings
 }
 
 func (d *dims) holder(id int32) *holder {
@@ -68,9 +87,20 @@ type interns struct {
 }
 
 // find returns the id of a holder.
-func (in *interns) find(key power.HolderKey) (int32, bool) {
-	id, ok := in.byKey.Find(index.Hash(key), func(id uint32) bool { return in.holders[id].HolderKey == key })
+func (in *interns) find(x holderID) (int32, bool) {
+	id, ok := in.byKey.Find(index.Hash(x.HolderKey), func(id uint32) bool { return idOf(in.holders[id].Holder) == x })
 	return int32(id), ok
+}
+
+// same returns the ids of all the holders of a key.
+func (in *interns) same(key power.HolderKey) (ids []int32) {
+	in.byKey.Find(index.Hash(key), func(id uint32) bool {
+		if in.holders[id].HolderKey == key {
+			ids = append(ids, int32(id))
+		}
+		return false
+	})
+	return ids
 }
 
 func loadInterns(ctx context.Context, w *writer) (*interns, error) {
@@ -91,6 +121,7 @@ func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 		return nil, err
 	}
 	workloads := map[int32]power.Workload{}
+	shared := map[string]power.Tags{} // many holders have the same
 	err = eachRow(ctx, w, "SELECT id, cluster, namespace, kind, name FROM workloads", func(rows *sql.Rows) error {
 		var id int32
 		var x power.Workload
@@ -102,12 +133,15 @@ func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = eachRow(ctx, w, "SELECT id, cluster, namespace, workload_type, pseudo FROM spaces", func(rows *sql.Rows) error {
+	err = eachRow(ctx, w, "SELECT id, cluster, namespace, workload_type, pseudo, tags FROM spaces ORDER BY length(tags) > 0", func(rows *sql.Rows) error {
 		var id int32
 		var x space
-		err := rows.Scan(&id, &x.cluster, &x.namespace, &x.typ, &x.pseudo)
+		var tags sql.RawBytes
+		err := rows.Scan(&id, &x.cluster, &x.namespace, &x.typ, &x.pseudo, &tags)
+		x.tags = power.Tags(tags)
 		in.spaceIDs[x] = id
 		in.spaces = put(in.spaces, id, x)
+		in.wholes = put(in.wholes, id, in.spaceIDs[x.whole()])
 		return err
 	})
 	if err != nil {
@@ -124,10 +158,11 @@ func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = eachRow(ctx, w, `SELECT id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image FROM holders`, func(rows *sql.Rows) error {
+	err = eachRow(ctx, w, `SELECT id, node, kind, name, since, workload, inferred, type, rule, pod, pod_uid, container, image, tags FROM holders`, func(rows *sql.Rows) error {
 		var id, node, workload int32
+		var tags sql.RawBytes
 		h := new(power.Holder)
-		err := rows.Scan(&id, &node, &h.Kind, &h.ID, &workload, &h.Inferred, &h.Type, &h.Rule, &h.Pod, &h.PodUID, &h.Container, &h.Image)
+		err := rows.Scan(&id, &node, &h.Kind, &h.ID, &h.SinceMs, &workload, &h.Inferred, &h.Type, &h.Rule, &h.Pod, &h.PodUID, &h.Container, &h.Image, &tags)
 		if err != nil {
 			return err
 		}
@@ -136,9 +171,16 @@ func loadInterns(ctx context.Context, w *writer) (*interns, error) {
 		}
 		n := in.nodes[node]
 		h.Cluster, h.Node, h.Workload = n.cluster, n.name, workloads[workload]
+		if h.Tags = shared[string(tags)]; h.Tags == "" && len(tags) > 0 {
+			h.Tags = power.Tags(tags)
+			shared[string(tags)] = h.Tags
+		}
 		sp, ok := in.spaceIDs[spaceOf(h)]
 		if !ok {
 			return fmt.Errorf("holder %d: no space %v: %w", id, spaceOf(h), store.ErrCorrupt)
+		}
+		if others := in.same(h.HolderKey); len(others) > 0 {
+			in.dims.siblings = in.dims.siblings.with(h.HolderKey, others, id)
 		}
 		in.byKey.Add(index.Hash(h.HolderKey), uint32(id))
 		in.holders = put(in.holders, id, &holder{Holder: h, id: id, node: node, space: sp, workload: workload})
@@ -177,9 +219,9 @@ type stage struct {
 	in *interns
 	w  *writer
 
-	holders   map[power.HolderKey]*holder // new or described anew
-	old       map[int32]*holder           // what the latter were
-	first     map[int32]int64             // first row of new holders
+	holders   map[holderID]*holder // new or described anew
+	old       map[int32]*holder    // what the latter were
+	first     map[int32]int64      // first row of new holders
 	nodes     map[nodeKey]int32
 	workloads map[power.Workload]int32
 	spaces    map[space]int32
@@ -192,7 +234,7 @@ type stage struct {
 func (in *interns) stage(w *writer) *stage {
 	return &stage{
 		in: in, w: w,
-		holders: map[power.HolderKey]*holder{}, old: map[int32]*holder{}, first: map[int32]int64{},
+		holders: map[holderID]*holder{}, old: map[int32]*holder{}, first: map[int32]int64{},
 		nodes: map[nodeKey]int32{}, workloads: map[power.Workload]int32{}, spaces: map[space]int32{},
 		prices: map[power.Price]int32{}, pointers: map[*power.Holder]int32{}, holderSeq: in.holderSeq,
 	}
@@ -249,12 +291,19 @@ func (st *stage) price(ctx context.Context, p *power.Price) (int32, error) {
 	})
 }
 
+func (st *stage) space(ctx context.Context, sp space) (int32, error) {
+	return intern(st.in.spaceIDs, st.spaces, sp, func() (int32, error) {
+		return st.insert(ctx, "INSERT INTO spaces (cluster, namespace, workload_type, pseudo, tags) VALUES (?, ?, ?, ?, ?)",
+			sp.cluster, sp.namespace, string(sp.typ), sp.pseudo, []byte(sp.tags))
+	})
+}
+
 // describe makes h the newest description of its holder and returns its id.
 // start is the start of a row of it, or 0.
 func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (int32, error) {
-	known := st.holders[h.HolderKey]
+	known := st.holders[idOf(h)]
 	if known == nil {
-		if id, ok := st.in.find(h.HolderKey); ok {
+		if id, ok := st.in.find(idOf(h)); ok {
 			known = st.in.holders[id]
 		}
 	}
@@ -269,10 +318,10 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 	if err != nil {
 		return 0, err
 	}
-	sp := spaceOf(h)
-	spaceID, err := intern(st.in.spaceIDs, st.spaces, sp, func() (int32, error) {
-		return st.insert(ctx, "INSERT INTO spaces (cluster, namespace, workload_type, pseudo) VALUES (?, ?, ?, ?)", sp.cluster, sp.namespace, string(sp.typ), sp.pseudo)
-	})
+	spaceID, err := st.space(ctx, spaceOf(h).whole())
+	if err == nil {
+		spaceID, err = st.space(ctx, spaceOf(h))
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -294,13 +343,13 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 		if err := st.flush(ctx); err != nil { // it may be among them
 			return 0, err
 		}
-		_, err = st.w.ExecContext(ctx, `UPDATE holders SET workload = ?, inferred = ?, type = ?, rule = ?, pod = ?, pod_uid = ?, container = ?, image = ? WHERE id = ?`,
-			workload, h.Inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, known.id)
+		_, err = st.w.ExecContext(ctx, `UPDATE holders SET workload = ?, inferred = ?, type = ?, rule = ?, pod = ?, pod_uid = ?, container = ?, image = ?, tags = ? WHERE id = ?`,
+			workload, h.Inferred, string(h.Type), h.Rule, h.Pod, h.PodUID, h.Container, h.Image, []byte(h.Tags), known.id)
 		if _, ok := st.old[known.id]; !ok && st.in.dims.holder(known.id) != nil {
 			st.old[known.id] = st.in.holders[known.id]
 		}
 	}
-	st.holders[h.HolderKey] = next
+	st.holders[idOf(h)] = next
 	st.pointers[h] = next.id
 	return next.id, err
 }
@@ -308,7 +357,7 @@ func (st *stage) describe(ctx context.Context, h *power.Holder, start int64) (in
 // New holders are inserted many to a statement: a statement of its own for each,
 // with the pages that SQLite puts aside for taking it back, costs as much again.
 const (
-	holderColumns    = 15
+	holderColumns    = 17
 	holdersPerInsert = 50
 )
 
@@ -319,7 +368,7 @@ var (
 
 func insertHoldersOf(n int) string {
 	row := "(?" + strings.Repeat(", ?", holderColumns-1) + ")"
-	return "INSERT INTO holders (id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last, sum) VALUES " +
+	return "INSERT INTO holders (id, node, kind, name, since, workload, inferred, type, rule, pod, pod_uid, container, image, tags, first, last, sum) VALUES " +
 		row + strings.Repeat(", "+row, n-1)
 }
 
@@ -330,8 +379,8 @@ func (st *stage) add(ctx context.Context, h *holder, workload, start int64) erro
 		inferred = 1
 	}
 	at := len(st.added)
-	st.added = append(st.added, int64(h.id), int64(h.node), int64(h.Kind), h.ID, workload, inferred, string(h.Type), h.Rule,
-		h.Pod, h.PodUID, h.Container, h.Image, start, start)
+	st.added = append(st.added, int64(h.id), int64(h.node), int64(h.Kind), h.ID, h.SinceMs, workload, inferred, string(h.Type), h.Rule,
+		h.Pod, h.PodUID, h.Container, h.Image, []byte(h.Tags), start, start)
 	st.added = append(st.added, holdersTable.sum(st.added[at:]...))
 	if len(st.added) < holdersPerInsert*holderColumns {
 		return nil
@@ -363,10 +412,27 @@ func (st *stage) holder(ctx context.Context, h *power.Holder, start int64) (int3
 	return st.describe(ctx, h, start)
 }
 
+// siblings returns the ids of holders that have several, the stage's included.
+func (st *stage) siblings() siblings {
+	all, byKey := st.in.dims.siblings, map[power.HolderKey][]int32{}
+	for of, h := range st.holders {
+		if st.in.dims.holder(h.id) != nil {
+			continue
+		}
+		byKey[of.HolderKey] = append(byKey[of.HolderKey], h.id)
+	}
+	for key, ids := range byKey {
+		if ids = append(st.in.same(key), ids...); len(ids) > 1 {
+			all = all.with(key, ids[1:], ids[0])
+		}
+	}
+	return all
+}
+
 // moved returns the holders that are in another space than before.
 func (st *stage) moved() (ids []int32) {
 	for id, was := range st.old {
-		if st.holders[was.HolderKey].space != was.space {
+		if st.holders[idOf(was.Holder)].space != was.space {
 			ids = append(ids, id)
 		}
 	}
@@ -376,11 +442,17 @@ func (st *stage) moved() (ids []int32) {
 // extended returns dims as they are once the stage's transaction has committed.
 func (st *stage) extended() dims {
 	d := st.in.dims
+	d.siblings = st.siblings()
 	for n, id := range st.nodes {
 		d.nodes = put(d.nodes, id, n)
 	}
 	for s, id := range st.spaces {
 		d.spaces = put(d.spaces, id, s)
+		whole, ok := st.in.spaceIDs[s.whole()]
+		if !ok {
+			whole = st.spaces[s.whole()]
+		}
+		d.wholes = put(d.wholes, id, whole)
 	}
 	for p, id := range st.prices {
 		d.prices = put(d.prices, id, p)
@@ -405,7 +477,7 @@ func (st *stage) apply(extended dims) {
 	in.holderSeq = st.holderSeq
 	for k, h := range st.holders {
 		if in.dims.holder(h.id) == nil {
-			in.byKey.Add(index.Hash(k), uint32(h.id))
+			in.byKey.Add(index.Hash(k.HolderKey), uint32(h.id))
 		}
 	}
 	in.dims = extended

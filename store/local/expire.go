@@ -28,7 +28,7 @@ func (s *Store) expire(ctx context.Context, now time.Time) error {
 	}
 	// What lies before a horizon is not read any more; it may go in steps.
 	for table, before := range map[string]int64{
-		"sealed": at.minutesFrom, "sealed_nodes": at.minutesFrom, "hours": at.hoursFrom, "space_hours": at.hoursFrom,
+		"sealed": at.minutesFrom, "sealed_nodes": at.minutesFrom, "hours": at.hoursFrom, "space_hours": at.hoursFrom, "dimension_hours": at.hoursFrom,
 	} {
 		for more := true; more; {
 			err := s.write(ctx, func(ctx context.Context) (func(), error) {
@@ -69,9 +69,12 @@ func (s *Store) forgetHolders(ctx context.Context, before int64) error {
 			}
 		}
 		s.next.holders = slices.Clone(s.next.holders)
+		all := map[int32]bool{}
 		for _, id := range gone {
 			s.next.holders[id] = nil
+			all[id] = true
 		}
+		s.next.siblings = s.next.siblings.without(all)
 		return func() {
 			in := s.interns
 			for _, id := range gone {

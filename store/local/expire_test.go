@@ -84,7 +84,7 @@ func TestRetention(t *testing.T) {
 	if list, err := s.Workloads(t.Context(), nil, 0); err != nil || len(list) != 2 {
 		t.Errorf("workloads: %v, %v", list, err)
 	}
-	if id, ok := s.interns.find(f.holders[1].HolderKey); !ok || s.at().holder(id) == nil || slices.ContainsFunc(s.at().holders, func(h *holder) bool { return h != nil && h.ID == "gone" }) {
+	if id, ok := s.interns.find(idOf(f.holders[1])); !ok || s.at().holder(id) == nil || slices.ContainsFunc(s.at().holders, func(h *holder) bool { return h != nil && h.ID == "gone" }) {
 		t.Error("a holder is kept without rows, or gone with them")
 	}
 	// What is older than any minute is refused, not half booked.

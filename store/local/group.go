@@ -65,8 +65,8 @@ func (g *grouping) stepOf(ms int64) int64 {
 // add adds an entry of a holder at startMs.
 func (g *grouping) add(startMs int64, e *format.Sums) error {
 	id := int(e.ID)
-	if id >= len(g.ofID) || id < 0 {
-		return nil
+	if id >= len(g.ofID) || id < 0 || e.HeldMs == 0 {
+		return nil // of no holder, or void
 	}
 	at := g.ofID[id]
 	if at == 0 {
@@ -85,7 +85,9 @@ func (g *grouping) add(startMs int64, e *format.Sums) error {
 	}
 	if g.counted[id] != step {
 		g.counted[id] = step
-		grp.holders++
+		if g.dims.counts(g.dims.holders[id], func(other int32) bool { return g.counted[other] == step && g.ofID[other] == at }) {
+			grp.holders++
+		}
 	}
 	return grp.add(e)
 }
@@ -93,7 +95,7 @@ func (g *grouping) add(startMs int64, e *format.Sums) error {
 // addSpace adds an entry of a space at startMs.
 func (g *grouping) addSpace(startMs int64, e *format.Sums) error {
 	id := int(e.ID)
-	if id >= len(g.ofSpace) || id < 0 {
+	if id >= len(g.ofSpace) || id < 0 || e.HeldMs == 0 {
 		return nil
 	}
 	at := g.ofSpace[id]

@@ -237,7 +237,7 @@ func (r *rescue) badRow(ctx context.Context, t checkedTable, values []any) error
 // indexed are the columns that a table's index has a copy of.
 var indexed = map[string]string{
 	"nodes": "cluster, name", "workloads": "cluster, namespace, kind, name",
-	"holders": "node, kind, name",
+	"holders": "node, kind, name, since",
 }
 
 // key reads the copy that the index of a table has of what a row is called.

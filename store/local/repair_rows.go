@@ -122,7 +122,7 @@ func (r *rescue) plain(ctx context.Context, table string) error {
 			switch table {
 			case "minutes":
 				r.lose("minutes, %d: 1 minute of holder %d, %s; how much energy it held cannot be known, and if the journal still has it, it is booked again", key, format.KeyID(key), keyTime(key))
-			case "space_hours":
+			case "space_hours", "dimension_hours":
 				r.stale = true // made again from the hourly sums
 			default:
 				r.lose("%s, %d: what node %d was measured to use from %s on; its energy stays booked with its holders", table, key, format.KeyID(key), keyTime(key))
@@ -206,10 +206,10 @@ func (r *rescue) names(ctx context.Context) error {
 		}
 		key := r.key(ctx, "holders", id)
 		if key == nil {
-			key = []any{int64(-1), int64(power.Container), fmt.Sprintf("damaged-%d", id)}
+			key = []any{int64(-1), int64(power.Container), fmt.Sprintf("damaged-%d", id), int64(0)}
 		}
-		if _, err := r.to.ExecContext(ctx, `INSERT INTO holders (id, node, kind, name, workload, inferred, type, rule, pod, pod_uid, container, image, first, last)
-			VALUES (?, ?, ?, ?, -1, 1, ?, '', '', '', '', '', 0, 0)`, append(append([]any{id}, key...), string(power.Unknown))...); err != nil {
+		if _, err := r.to.ExecContext(ctx, `INSERT INTO holders (id, node, kind, name, since, workload, inferred, type, rule, pod, pod_uid, container, image, tags, first, last)
+			VALUES (?, ?, ?, ?, ?, -1, 1, ?, '', '', '', '', '', X'', 0, 0)`, append(append([]any{id}, key...), string(power.Unknown))...); err != nil {
 			return err
 		}
 	}
@@ -235,7 +235,7 @@ func (r *rescue) names(ctx context.Context) error {
 
 // spaces makes those that holders belong to and that are gone.
 func (r *rescue) spaces(ctx context.Context) error {
-	rows, err := r.to.QueryContext(ctx, `SELECT DISTINCT n.cluster, w.namespace, h.type, h.kind FROM holders h JOIN nodes n ON n.id = h.node JOIN workloads w ON w.id = h.workload`)
+	rows, err := r.to.QueryContext(ctx, `SELECT DISTINCT n.cluster, w.namespace, h.type, h.kind, h.tags FROM holders h JOIN nodes n ON n.id = h.node JOIN workloads w ON w.id = h.workload`)
 	if err != nil {
 		return err
 	}
@@ -243,16 +243,18 @@ func (r *rescue) spaces(ctx context.Context) error {
 	var need []space
 	for rows.Next() {
 		var h power.Holder
-		if err := rows.Scan(&h.Cluster, &h.Workload.Namespace, &h.Type, &h.Kind); err != nil {
+		var tags []byte
+		if err := rows.Scan(&h.Cluster, &h.Workload.Namespace, &h.Type, &h.Kind, &tags); err != nil {
 			return err
 		}
-		need = append(need, spaceOf(&h))
+		h.Tags = power.Tags(tags)
+		need = append(need, spaceOf(&h).whole(), spaceOf(&h))
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	for _, sp := range need {
-		res, err := r.to.ExecContext(ctx, "INSERT OR IGNORE INTO spaces (cluster, namespace, workload_type, pseudo) VALUES (?, ?, ?, ?)", sp.cluster, sp.namespace, string(sp.typ), sp.pseudo)
+		res, err := r.to.ExecContext(ctx, "INSERT OR IGNORE INTO spaces (cluster, namespace, workload_type, pseudo, tags) VALUES (?, ?, ?, ?, ?)", sp.cluster, sp.namespace, string(sp.typ), sp.pseudo, []byte(sp.tags))
 		if err != nil {
 			return err
 		}

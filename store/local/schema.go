@@ -129,7 +129,64 @@ CREATE TABLE dead_letters (
 `}, {3, `
 INSERT INTO state SELECT 'holder_seq', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'holders';
 INSERT INTO state SELECT 'outbox_seq', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox';
-` + checksums()}}
+` + checksums(checkedBefore)}, {4, `
+-- A holder has a row for each time its tags changed: since, Unix milliseconds.
+-- Rows whose checksum is wrong keep a wrong one.
+DROP VIEW holder_names;
+CREATE TABLE holders_4 (
+	id        INTEGER PRIMARY KEY AUTOINCREMENT,
+	node      INTEGER NOT NULL REFERENCES nodes,
+	kind      INTEGER NOT NULL,
+	name      TEXT NOT NULL, -- container or VM id
+	since     INTEGER NOT NULL,
+	workload  INTEGER NOT NULL REFERENCES workloads,
+	inferred  INTEGER NOT NULL,
+	type      TEXT NOT NULL,
+	rule      TEXT NOT NULL,
+	pod       TEXT NOT NULL,
+	pod_uid   TEXT NOT NULL,
+	container TEXT NOT NULL,
+	image     TEXT NOT NULL,
+	tags      BLOB NOT NULL, -- power.Tags
+	first     INTEGER NOT NULL, -- start of its first and last row, Unix seconds;
+	last      INTEGER NOT NULL, -- last is exact for sealed hours
+	sum       INTEGER,
+	UNIQUE (node, kind, name, since)
+);
+INSERT INTO holders_4 (id, node, kind, name, since, workload, inferred, type, rule, pod, pod_uid, container, image, tags, first, last, sum)
+	SELECT id, node, kind, name, 0, workload, inferred, type, rule, pod, pod_uid, container, image, X'', first, last,
+		CASE WHEN sum IS ` + before("holders").sumOf("") + ` THEN NULL ELSE -1 END FROM holders;
+DROP TABLE holders;
+ALTER TABLE holders_4 RENAME TO holders;
+UPDATE holders SET sum = ` + tableOf("holders").sumOf("") + ` WHERE sum IS NULL;
+` + tableOf("holders").triggers() + `
+-- And spaces are told apart by the values of dimensions, too; those without any
+-- are what sums by namespace are kept for.
+CREATE TABLE spaces_4 (
+	id            INTEGER PRIMARY KEY,
+	cluster       TEXT NOT NULL,
+	namespace     TEXT NOT NULL,
+	workload_type TEXT NOT NULL,
+	pseudo        INTEGER NOT NULL,
+	tags          BLOB NOT NULL, -- power.Tags, dimensions alone
+	sum           INTEGER,
+	UNIQUE (cluster, namespace, workload_type, pseudo, tags)
+);
+INSERT INTO spaces_4 (id, cluster, namespace, workload_type, pseudo, tags, sum)
+	SELECT id, cluster, namespace, workload_type, pseudo, X'',
+		CASE WHEN sum IS ` + before("spaces").sumOf("") + ` THEN NULL ELSE -1 END FROM spaces;
+DROP TABLE spaces;
+ALTER TABLE spaces_4 RENAME TO spaces;
+UPDATE spaces SET sum = ` + tableOf("spaces").sumOf("") + ` WHERE sum IS NULL;
+` + tableOf("spaces").triggers() + `
+-- Sums by these, of hours in which any holder has a dimension.
+CREATE TABLE dimension_hours (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE VIEW holder_names AS
+	SELECT h.id, n.cluster, n.name AS node, h.kind, h.name AS container_id, w.namespace, w.kind AS workload_kind,
+		w.name AS workload, h.type AS workload_type, h.pod, h.container, h.image,
+		datetime(h.first, 'unixepoch') AS first, datetime(h.last, 'unixepoch') AS last
+	FROM holders h JOIN nodes n ON n.id = h.node JOIN workloads w ON w.id = h.workload;
+`}}
 
 // dsn returns the data source name of a database file with pragmas.
 func dsn(path, mode string, pragmas ...string) string {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -136,14 +137,8 @@ func (s *Store) sealHour(ctx context.Context, hour int64) error {
 		if err := s.sealAgain(ctx, pass, holders); err != nil {
 			return nil, err
 		}
-		data, err := s.spaceHour(ctx, hour)
-		if err != nil {
+		if err := s.writeSpaces(ctx, hour); err != nil {
 			return nil, err
-		}
-		if data != nil {
-			if _, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO space_hours VALUES (?, ?)", format.Key(hour, 0), data); err != nil {
-				return nil, err
-			}
 		}
 		if len(s.cfg.Followers) > 0 {
 			if err := s.postHour(ctx, hour); err != nil {
@@ -291,10 +286,11 @@ func (s *Store) sealNodes(ctx context.Context, hour int64, byNode map[int32][]fo
 	return nil
 }
 
-// spaceHour makes the sums by space of one hour from its sums by holder; nil
-// if it has none. The writer's connection is used: the hour may be new.
-func (s *Store) spaceHour(ctx context.Context, hour int64) ([]byte, error) {
-	bySpace := map[int32][]format.Sums{}
+// writeSpaces makes the sums by space of one hour from its sums by holder. The
+// writer's connection is used: the hour may be new.
+func (s *Store) writeSpaces(ctx context.Context, hour int64) error {
+	d := &s.interns.dims
+	all, whole := spaceHour{}, spaceHour{}
 	counted := map[int32]bool{}
 	var reader format.SumsReader
 	err := scanRange(ctx, s.w, "hours", format.Key(hour, 0), format.Key(hour+1, 0), func(key int64, data []byte) error {
@@ -302,32 +298,59 @@ func (s *Store) spaceHour(ctx context.Context, hour int64) ([]byte, error) {
 		if err != nil {
 			return err
 		}
+		before := int32(-1)
 		for i := range list {
 			e := list[i]
-			h := s.interns.dims.holder(e.ID)
+			h := d.holder(e.ID)
 			if h == nil {
 				continue
 			}
-			first := !counted[e.ID]
-			counted[e.ID] = true
-			e.ID, e.Holders = h.space, 0
-			sp := format.Accumulate(bySpace[h.space], 0, e)
-			if first {
-				sp[0].Holders++
-			}
-			bySpace[h.space] = sp
+			first := e.ID != before && e.HeldMs > 0 // entries of a holder stand together
+			before = e.ID
+			counted[e.ID] = first
+			all.add(h.space, e, first && d.counts(h, func(id int32) bool { return counted[id] && d.holder(id).space == h.space }))
+			whole.add(d.wholes[h.space], e, first && d.counts(h, func(id int32) bool { return counted[id] && d.wholes[d.holder(id).space] == d.wholes[h.space] }))
 		}
 		return nil
 	})
-	if err != nil || len(bySpace) == 0 {
-		return nil, err
+	if err != nil {
+		return err
 	}
-	var all []format.Sums
-	for _, sp := range bySpace {
-		all = append(all, sp...)
+	if err := s.writeSpaceHour(ctx, "space_hours", hour, whole); err != nil {
+		return err
 	}
-	slices.SortStableFunc(all, func(a, b format.Sums) int { return int(a.ID) - int(b.ID) })
-	return format.AppendSums(nil, format.Key(hour, 0), all), nil
+	if len(all) == len(whole) && !slices.ContainsFunc(slices.Collect(maps.Keys(all)), func(id int32) bool { return d.wholes[id] != id }) {
+		all = nil // no holder has a dimension
+	}
+	return s.writeSpaceHour(ctx, "dimension_hours", hour, all)
+}
+
+// A spaceHour is the sums of one hour, by space.
+type spaceHour map[int32][]format.Sums
+
+// add adds an entry of a holder, the first one of it or not.
+func (h spaceHour) add(space int32, e format.Sums, first bool) {
+	e.ID, e.Holders = space, 0
+	list := format.Accumulate(h[space], 0, e)
+	if first {
+		list[0].Holders++
+	}
+	h[space] = list
+}
+
+// writeSpaceHour puts sums in the place of those that a table has of an hour.
+func (s *Store) writeSpaceHour(ctx context.Context, table string, hour int64, h spaceHour) error {
+	key := format.Key(hour, 0)
+	if len(h) == 0 {
+		_, err := s.w.ExecContext(ctx, "DELETE FROM "+table+" WHERE key = ?", key)
+		return err
+	}
+	var list []format.Sums
+	for _, id := range slices.Sorted(maps.Keys(h)) {
+		list = append(list, h[id]...)
+	}
+	_, err := s.w.ExecContext(ctx, "INSERT OR REPLACE INTO "+table+" VALUES (?, ?)", key, format.AppendSums(nil, key, list))
+	return err
 }
 
 // sweep removes open rows that have been sealed, some at a time: until they
@@ -368,17 +391,7 @@ func (s *Store) mend(ctx context.Context) error {
 			sp := s.at().stale[0]
 			hour := max(sp.from, s.at().hoursFrom)
 			if hour < sp.to {
-				data, err := s.spaceHour(ctx, hour)
-				if err != nil {
-					return nil, err
-				}
-				key := format.Key(hour, 0)
-				if data == nil {
-					_, err = s.w.ExecContext(ctx, "DELETE FROM space_hours WHERE key = ?", key)
-				} else {
-					_, err = s.w.ExecContext(ctx, "INSERT OR REPLACE INTO space_hours VALUES (?, ?)", key, data)
-				}
-				if err != nil {
+				if err := s.writeSpaces(ctx, hour); err != nil {
 					return nil, err
 				}
 			}

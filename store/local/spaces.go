@@ -33,7 +33,9 @@ func (a *spaceAdder) add(e format.Sums) {
 	if h == nil {
 		return
 	}
-	a.holders[e.ID/64] |= 1 << (e.ID % 64)
+	if e.HeldMs > 0 {
+		a.holders[e.ID/64] |= 1 << (e.ID % 64)
+	}
 	e.ID = h.space
 	a.addSpace(&e)
 }
@@ -92,7 +94,12 @@ func (h *openHour) inSpaces(d *dims, older []format.Sums) []format.Sums {
 		for i, set := range a.holders {
 			for ; set != 0; set &= set - 1 {
 				id := i*64 + bits.TrailingZeros64(set)
-				a.list[a.at[d.holders[id].space]-1].Holders++
+				h := d.holders[id]
+				if d.counts(h, func(other int32) bool {
+					return int(other) < id && a.holders[other/64]&(1<<(other%64)) != 0 && d.holders[other].space == h.space
+				}) {
+					a.list[a.at[h.space]-1].Holders++
+				}
 			}
 		}
 		h.spaces.list = a.list

@@ -170,7 +170,12 @@ func (r *reading) choosePoints(from, to int64) {
 func (r *reading) readFrom(ctx context.Context, kind source, at span) error {
 	switch kind {
 	case fromSpaces:
-		return scanRange(ctx, r.sn, "space_hours", format.Key(at.from, 0), format.Key(at.to, 0), func(key int64, data []byte) error {
+		query := "SELECT key, data FROM space_hours WHERE key >= %d AND key < %d ORDER BY key"
+		if !knows(r.q.GroupBy, r.q.Match, ofWholes) {
+			query = `SELECT key, coalesce(d.data, s.data) FROM space_hours s LEFT JOIN dimension_hours d USING (key)
+				WHERE key >= %d AND key < %d ORDER BY key`
+		}
+		return scanBlobs(ctx, r.sn, "space_hours", fmt.Sprintf(query, format.Key(at.from, 0), format.Key(at.to, 0)), func(key int64, data []byte) error {
 			list, err := r.summed.Read(key, data)
 			if err != nil {
 				return err

@@ -166,6 +166,9 @@ func addUses(uses []use, st *recentRows) ([]use, error) {
 	at, known := 0, len(uses)
 	for i := range st.rows {
 		r := &st.rows[i]
+		if void(r.seconds) {
+			continue
+		}
 		for at < known && uses[at].id < r.holder {
 			at++
 		}

@@ -322,8 +322,14 @@ var blobTables = map[string]func(key, revision int64, data []byte) error{
 		}
 		return err
 	},
-	"sealed_nodes": func(key, _ int64, data []byte) error { _, err := format.ReadNodeRows(key, data); return err },
-	"space_hours":  func(key, _ int64, data []byte) error { _, err := new(format.SumsReader).Read(key, data); return err },
+	"sealed_nodes":    func(key, _ int64, data []byte) error { _, err := format.ReadNodeRows(key, data); return err },
+	"space_hours":     readSums,
+	"dimension_hours": readSums,
+}
+
+func readSums(key, _ int64, data []byte) error {
+	_, err := new(format.SumsReader).Read(key, data)
+	return err
 }
 
 func (v *verification) blobs(ctx context.Context, table string, read func(key, revision int64, data []byte) error) error {

@@ -16,7 +16,7 @@ import (
 // row in a map, every question answered by looking at all of them.
 type model struct {
 	position uint64
-	holders  map[power.HolderKey]*power.Holder
+	holders  map[holderID]*power.Holder
 	rows     map[rowID]power.Charge
 	nodes    map[nodeID]power.NodeWindow
 }
@@ -26,26 +26,34 @@ type rowID struct {
 	start  int64
 }
 
+// A holderID says what a holder was at a time.
+type holderID struct {
+	power.HolderKey
+	sinceMs int64
+}
+
+func idOf(h *power.Holder) holderID { return holderID{h.HolderKey, h.SinceMs} }
+
 type nodeID struct {
 	cluster, node string
 	start         int64
 }
 
 func newModel() *model {
-	return &model{holders: map[power.HolderKey]*power.Holder{}, rows: map[rowID]power.Charge{}, nodes: map[nodeID]power.NodeWindow{}}
+	return &model{holders: map[holderID]*power.Holder{}, rows: map[rowID]power.Charge{}, nodes: map[nodeID]power.NodeWindow{}}
 }
 
 func (m *model) append(b store.Batch) {
 	m.position = max(m.position, b.Position)
 	for _, c := range b.Charges {
-		m.holders[c.Holder.HolderKey] = c.Holder
+		m.holders[idOf(c.Holder)] = c.Holder
 		id := rowID{c.Holder.HolderKey, c.StartMs}
 		if have, ok := m.rows[id]; !ok || c.Revision >= have.Revision {
 			m.rows[id] = c
 		}
 	}
 	for _, h := range b.Holders {
-		m.holders[h.HolderKey] = h
+		m.holders[idOf(h)] = h
 	}
 	for _, n := range b.Nodes {
 		id := nodeID{n.Cluster, n.Node, n.StartMs}
@@ -81,8 +89,10 @@ func dimension(h *power.Holder, d store.Dimension) string {
 		return name(h.Pod)
 	case store.Container:
 		return name(h.Container)
+	case store.ContainerID:
+		return name(h.ID)
 	}
-	return name(h.ID)
+	return name(d.Value(h.Tags))
 }
 
 func matches(h *power.Holder, match map[store.Dimension]string) bool {
@@ -166,11 +176,11 @@ func (m *model) sum(q store.Query) (lines []line, fits bool) {
 	sums := map[priced]*total{}
 	distinct := map[place]map[*power.Holder]bool{}
 	groups := map[*power.Holder]named{}
-	for id, c := range m.rows {
+	for _, c := range m.rows {
 		if c.StartMs < q.FromMs || c.StartMs >= q.ToMs {
 			continue
 		}
-		h := m.holders[id.holder]
+		h := m.holders[idOf(c.Holder)]
 		g, ok := groups[h]
 		if !ok {
 			names := make([]string, len(q.GroupBy))

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) Engine, without ...string) {
 		{"a lower revision is ignored", lowerRevision},
 		{"an hour long over is restated", restatement},
 		{"what is learned of a holder moves its past", redescription},
+		{"energy keeps the tags it was used under", tags},
 		{"names of any kind come back as they were and match only themselves", names},
 		{"values near the ends of 64 bits are exact or refused", extremes},
 		{"prices stay apart", prices},

@@ -131,10 +131,10 @@ func (s Subject) normal() *normalSubject {
 		n.owners = append(n.owners, strings.ToLower(kind))
 	}
 	for k, v := range s.Annotations {
-		n.labels[labelKey(k)] = v
+		n.labels[power.TagName(k)] = v
 	}
 	for k, v := range s.Labels {
-		n.labels[labelKey(k)] = v
+		n.labels[power.TagName(k)] = v
 	}
 	for _, image := range s.Images {
 		if image != "" {
@@ -143,36 +143,11 @@ func (s Subject) normal() *normalSubject {
 	}
 	for name, amount := range s.Resources {
 		if amount > 0 {
-			n.resources = append(n.resources, labelKey(name))
+			n.resources = append(n.resources, power.TagName(name))
 		}
 	}
 	slices.Sort(n.resources)
 	return n
-}
-
-// labelKey writes a label's key the way kube-state-metrics does: characters that
-// Prometheus does not allow become underscores, camel case becomes snake case.
-func labelKey(key string) string {
-	var b strings.Builder
-	lower := false // the character before was a lower-case letter or a digit
-	for i := range len(key) {
-		c := key[i]
-		switch {
-		case c >= 'A' && c <= 'Z':
-			if lower {
-				b.WriteByte('_')
-			}
-			b.WriteByte(c + 'a' - 'A')
-			lower = false
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-			b.WriteByte(c)
-			lower = true
-		default:
-			b.WriteByte('_')
-			lower = false
-		}
-	}
-	return b.String()
 }
 
 // repository takes the tag and the digest off an image reference.

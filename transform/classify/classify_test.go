@@ -107,38 +107,6 @@ func TestParseRulesErrorsNameTheLine(t *testing.T) {
 	f("rules: []\n---\nrules: []", "more than one YAML document")
 }
 
-func TestLabelKey(t *testing.T) {
-	f := func(key, want string) {
-		t.Helper()
-		if got := labelKey(key); got != want {
-			t.Errorf("labelKey(%q) = %q, want %q", key, got, want)
-		}
-	}
-	f("app.kubernetes.io/name", "app_kubernetes_io_name")
-	f("workloadType", "workload_type")
-	f("training.kubeflow.org/job-name", "training_kubeflow_org_job_name")
-	f("already_so", "already_so")
-	f("한글", "______")
-}
-
-func TestPattern(t *testing.T) {
-	f := func(text, s string, want bool) {
-		t.Helper()
-		if got := compilePattern(text).match(s); got != want {
-			t.Errorf("pattern %q on %q is %v, want %v", text, s, got, want)
-		}
-	}
-	f("a", "a", true)
-	f("a", "ab", false)
-	f("a*", "ab", true)
-	f("*b", "ab", true)
-	f("a*a", "a", false)
-	f("a*a", "aa", true)
-	f("*x*y*", "axbyc", true)
-	f("*y*x*", "axbyc", false)
-	f("*", "", true)
-}
-
 func FuzzParseRules(f *testing.F) {
 	if file, err := os.ReadFile("../../configs/workloads.yaml"); err == nil {
 		f.Add(file)

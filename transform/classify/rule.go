@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wattledger/wattledger/internal/glob"
+
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wattledger/wattledger/internal/strictyaml"
@@ -130,48 +132,24 @@ type keys []string
 func (k *keys) UnmarshalYAML(n *yaml.Node) error {
 	list, err := scalars(n)
 	for _, v := range list {
-		*k = append(*k, labelKey(v))
+		*k = append(*k, power.TagName(v))
 	}
 	return err
 }
 
-// A pattern is a text in which * stands for any characters, cut at the stars.
-type pattern []string
-
-func compilePattern(text string) pattern { return strings.Split(strings.ToLower(text), "*") }
-
-func (p pattern) match(s string) bool {
-	if len(p) == 1 {
-		return s == p[0]
-	}
-	first, last := p[0], p[len(p)-1]
-	if len(s) < len(first)+len(last) || !strings.HasPrefix(s, first) || !strings.HasSuffix(s, last) {
-		return false
-	}
-	s = s[len(first) : len(s)-len(last)]
-	for _, part := range p[1 : len(p)-1] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return true
-}
-
-type patterns []pattern
+type patterns []glob.Pattern
 
 func (p *patterns) UnmarshalYAML(n *yaml.Node) error {
 	list, err := scalars(n)
 	for _, v := range list {
-		*p = append(*p, compilePattern(v))
+		*p = append(*p, glob.Compile(strings.ToLower(v)))
 	}
 	return err
 }
 
 func (p patterns) match(s string) bool {
 	for _, one := range p {
-		if one.match(s) {
+		if one.Match(s) {
 			return true
 		}
 	}
@@ -194,14 +172,14 @@ func (p patterns) matchPath(path string) bool {
 }
 
 // resourcePatterns match resources as kube-state-metrics names them.
-type resourcePatterns []pattern
+type resourcePatterns []glob.Pattern
 
 func (p *resourcePatterns) UnmarshalYAML(n *yaml.Node) error {
 	list, err := scalars(n)
 	for _, v := range list {
 		parts := strings.Split(v, "*")
 		for i := range parts {
-			parts[i] = labelKey(parts[i])
+			parts[i] = power.TagName(parts[i])
 		}
 		*p = append(*p, parts)
 	}
@@ -221,7 +199,7 @@ func (l *labelPatterns) UnmarshalYAML(n *yaml.Node) error {
 		return fmt.Errorf("line %d: want a map of labels", n.Line)
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		p := labelPattern{key: labelKey(n.Content[i].Value)}
+		p := labelPattern{key: power.TagName(n.Content[i].Value)}
 		if err := p.values.UnmarshalYAML(n.Content[i+1]); err != nil {
 			return err
 		}
