@@ -38,19 +38,24 @@ func value(h *power.Holder, d store.Dimension) string {
 		return h.Pod
 	case store.Container:
 		return h.Container
+	case store.ContainerID:
+		return h.ID
 	}
-	return h.ID
+	if name := h.Kind.PseudoName(); name != "" {
+		return name
+	}
+	return d.Value(h.Tags)
 }
 
 func matches(h *power.Holder, m map[store.Dimension]string) bool {
 	for d, v := range m {
 		if d == store.AnyCluster {
-			if !store.InClusters(v, h.Cluster) {
+			if !store.Matches(v, h.Cluster) {
 				return false
 			}
 			continue
 		}
-		if value(h, d) != v {
+		if !store.Matches(v, value(h, d)) {
 			return false
 		}
 	}
@@ -226,4 +231,28 @@ func (b *books) Profiles(ctx context.Context, fromMs, toMs int64, match map[stor
 		}
 	}
 	return out, b.ask(ctx)
+}
+
+func (b *books) Tags(ctx context.Context, match map[store.Dimension]string, limit int) ([]store.TagRow, error) {
+	if err := b.ask(ctx); err != nil {
+		return nil, err
+	}
+	values := map[store.Dimension][]string{}
+	for _, c := range b.charges {
+		for t := range c.Holder.Tags.All {
+			d := store.Dimension(t.Name)
+			if t.Kind == power.PodLabel {
+				d = store.Label(t.Name)
+			}
+			if matches(c.Holder, match) && !slices.Contains(values[d], t.Value) {
+				values[d] = append(values[d], t.Value)
+			}
+		}
+	}
+	var rows []store.TagRow
+	for d, list := range values {
+		slices.Sort(list)
+		rows = append(rows, store.TagRow{Dimension: d, Values: list[:min(limit, len(list))], Found: len(list)})
+	}
+	return rows, nil
 }

@@ -24,15 +24,17 @@ func within(ctx context.Context, match map[store.Dimension]string) (map[store.Di
 	if clusters == nil {
 		return match, true
 	}
-	if asked, ok := match[store.Cluster]; ok {
-		return match, slices.Contains(clusters, asked)
-	}
 	narrow := map[store.Dimension]string{}
 	maps.Copy(narrow, match)
+	if asked, ok := match[store.Cluster]; ok {
+		clusters = slices.DeleteFunc(slices.Clone(clusters), func(c string) bool { return !store.Matches(asked, c) })
+		narrow[store.Cluster] = store.Any(clusters)
+		return narrow, len(clusters) > 0
+	}
 	if len(clusters) == 1 {
 		narrow[store.Cluster] = clusters[0] // which sums by namespace are kept for
 	} else {
-		narrow[store.AnyCluster] = store.JoinClusters(clusters)
+		narrow[store.AnyCluster] = store.Any(clusters)
 	}
 	return narrow, true
 }
@@ -69,6 +71,14 @@ func (c confined) Workloads(ctx context.Context, match map[store.Dimension]strin
 		return nil, nil
 	}
 	return c.books.Workloads(ctx, match, limit)
+}
+
+func (c confined) Tags(ctx context.Context, match map[store.Dimension]string, limit int) ([]store.TagRow, error) {
+	match, some := within(ctx, match)
+	if !some {
+		return nil, nil
+	}
+	return c.books.Tags(ctx, match, limit)
 }
 
 func (c confined) Profiles(ctx context.Context, fromMs, toMs int64, match map[store.Dimension]string) ([]store.ProfileRow, error) {

@@ -17,7 +17,7 @@ const currentEstimate = "an hour at the mean power from measured_from to measure
 func (a *api) costCurrent(w http.ResponseWriter, r *http.Request) error {
 	q := a.parse(r, "namespace", "workload", "cluster", "aggregate")
 	match := q.match("namespace", "cluster", "workload")
-	dims := q.dimensions("aggregate")
+	dims, names := q.dimensions("aggregate")
 	if err := q.problem(); err != nil {
 		return err
 	}
@@ -37,6 +37,6 @@ func (a *api) costCurrent(w http.ResponseWriter, r *http.Request) error {
 	}{
 		costOf(current.Total, current.Currency), current.Basis, "1 hour", currentEstimate,
 		stampOrNull(current.From.UnixMilli()), stampOrNull(current.To.UnixMilli()),
-		groupsOf(current.Groups, dims, current.Currency), stampOf(q.now),
+		groupsOf(current.Groups, names, current.Currency), stampOf(q.now),
 	})
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/report"
-	"github.com/wattledger/wattledger/store"
 )
 
 // A cut is how the cost of a period is cut into an answer's entries.
@@ -71,7 +70,7 @@ type costAnalysis struct {
 	Timestamp stamp     `json:"timestamp"`
 
 	cut  cut
-	dims []store.Dimension
+	dims []string // as they were asked for
 }
 
 // previous is the period before, to compare with.
@@ -86,7 +85,7 @@ func (a *api) costBy(c cut) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "aggregate", "search", "sort", "order", "offset", "limit", "compare", "format")
 		match := q.match("namespace", "cluster", "workload_type", "workload")
-		dims := q.dimensions("aggregate")
+		dims, names := q.dimensions("aggregate")
 		list := q.list(dims)
 		format := q.choice("format", "json", "csv")
 		compare := q.text("compare") != "" && q.choice("compare", "previous") == "previous"
@@ -102,10 +101,10 @@ func (a *api) costBy(c cut) handler {
 		if list != nil {
 			costs.Keep(*list)
 		}
-		answer := c.answer(costs, dims, q.zone, list != nil)
+		answer := c.answer(costs, names, q.zone, list != nil)
 		answer.Period, answer.Timestamp = asked.String(), stampOf(q.now)
 		if compare {
-			if answer.Previous, err = a.previous(r.Context(), c, q, asked, ask); err != nil {
+			if answer.Previous, err = a.previous(r.Context(), c, q, asked, ask, names); err != nil {
 				return err
 			}
 		}
@@ -116,7 +115,7 @@ func (a *api) costBy(c cut) handler {
 	}
 }
 
-func (c cut) answer(costs report.Answer, dims []store.Dimension, zone *time.Location, listed bool) costAnalysis {
+func (c cut) answer(costs report.Answer, dims []string, zone *time.Location, listed bool) costAnalysis {
 	answer := costAnalysis{
 		CostAnalysis: make([]entry, len(costs.Steps)),
 		Totals:       costOf(costs.Total, costs.Currency),
@@ -150,7 +149,7 @@ func (c cut) answer(costs report.Answer, dims []store.Dimension, zone *time.Loca
 }
 
 // previous asks the same of the period before.
-func (a *api) previous(ctx context.Context, c cut, q *query, asked stretch, ask report.Question) (*previous, error) {
+func (a *api) previous(ctx context.Context, c cut, q *query, asked stretch, ask report.Question, names []string) (*previous, error) {
 	start, end := asked.before()
 	ask.Steps = c.steps(q.clock(), start, end)
 	costs, err := a.reports.Costs(ctx, ask)
@@ -160,7 +159,7 @@ func (a *api) previous(ctx context.Context, c cut, q *query, asked stretch, ask 
 	return &previous{
 		Period: stretch{start: start, end: end}.String(),
 		Totals: costOf(costs.Total, costs.Currency),
-		Groups: groupsOf(costs.Groups, ask.By, costs.Currency),
+		Groups: groupsOf(costs.Groups, names, costs.Currency),
 	}, nil
 }
 

@@ -20,9 +20,7 @@ func (h costAnalysis) writeCSV(w http.ResponseWriter, r *http.Request) error {
 	if h.cut.date != "" {
 		header = []string{"date", "start", "end", "partial"}
 	}
-	for _, d := range h.dims {
-		header = append(header, string(d))
-	}
+	header = append(header, h.dims...)
 	out.Write(append(header,
 		"energy_kwh", "idle_energy_kwh", "electricity_cost", "cooling_cost", "carbon_cost", "total_cost", "carbon_kg",
 		"currency", "coverage", "cost_model", "implied_pue", "implied_carbon_kg_per_kwh"))

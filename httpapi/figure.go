@@ -6,7 +6,6 @@ import (
 
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/report"
-	"github.com/wattledger/wattledger/store"
 )
 
 // A Cost is energy, money and carbon in an answer. What is unknown is null.
@@ -47,12 +46,12 @@ func costOf(f report.Figure, currency *string) Cost {
 // A group is a group's cost in JSON, where each dimension is a field of its own.
 type group struct {
 	name   string
-	dims   []store.Dimension
+	dims   []string
 	values []string
 	cost   Cost
 }
 
-func groupsOf(groups []report.Group, dims []store.Dimension, currency *string) []group {
+func groupsOf(groups []report.Group, dims []string, currency *string) []group {
 	out := make([]group, len(groups))
 	for i, g := range groups {
 		out[i] = group{g.Name(), dims, g.Values, costOf(g.Figure, currency)}
@@ -73,7 +72,11 @@ func (g group) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		b = append(append(b, `,"`+string(d)+`":`...), value...)
+		name, err := json.Marshal(d)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(append(b, ','), name...), ':'), value...)
 	}
 	cost, err := json.Marshal(g.cost)
 	if err != nil {

@@ -41,6 +41,8 @@ type Config struct {
 	Pprof bool `yaml:"pprof"`
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time `yaml:"-"`
+	// Dimensions are the names of those that are configured.
+	Dimensions []string `yaml:"-"`
 }
 
 func (c Config) withDefaults() Config {

@@ -27,11 +27,12 @@ type query struct {
 	values url.Values
 	now    time.Time
 	zone   *time.Location // of words, plain dates and days: tz, or what is configured
+	own    []string       // configured dimensions
 	errs   []ParamError
 }
 
 func (a *api) parse(r *http.Request, known ...string) *query {
-	q := &query{now: a.cfg.Now().UTC(), zone: a.zone}
+	q := &query{now: a.cfg.Now().UTC(), zone: a.zone, own: a.cfg.Dimensions}
 	var err error
 	q.values, err = url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -39,6 +40,7 @@ func (a *api) parse(r *http.Request, known ...string) *query {
 		q.values = url.Values{}
 		return q
 	}
+	filtered := slices.Contains(known, "namespace") // by labels, then, and dimensions
 	names := make([]string, 0, len(q.values))
 	for name := range q.values {
 		names = append(names, name)
@@ -48,9 +50,9 @@ func (a *api) parse(r *http.Request, known ...string) *query {
 		switch {
 		case len(q.errs) >= 10:
 			return q // enough to work on
-		case !slices.Contains(known, name):
+		case !slices.Contains(known, name) && !(filtered && q.tag(name).Known()):
 			reason := "is not a parameter of this route"
-			if n := suggest.Nearest(name, known); n != "" {
+			if n := suggest.Nearest(name, slices.Concat(known, q.own)); n != "" {
 				reason += fmt.Sprintf("; did you mean %q?", n)
 			}
 			q.fail(clip(name), reason, known...)
@@ -60,6 +62,8 @@ func (a *api) parse(r *http.Request, known ...string) *query {
 			q.fail(name, "is empty; leave it out to mean everything")
 		case len(q.values[name][0]) > maxValueBytes:
 			q.fail(name, fmt.Sprintf("is longer than %d bytes", maxValueBytes))
+		case strings.ContainsRune(q.values[name][0], 0):
+			q.fail(name, "has a NUL in it, which no name has")
 		}
 	}
 	if name := q.text("tz"); name != "" && slices.Contains(known, "tz") {
@@ -176,30 +180,52 @@ func (q *query) workloadType(name string) string {
 	return string(t)
 }
 
-// dimensions reads a list of dimensions joined by commas.
-func (q *query) dimensions(name string) []store.Dimension {
+// tag returns the dimension that label:NAME, annotation:NAME or the name of a
+// configured dimension stands for; of anything else, none that is known.
+func (q *query) tag(name string) store.Dimension {
+	kind, of, labelled := strings.Cut(name, ":")
+	switch {
+	case labelled && kind == "label" && of != "":
+		return store.Label(of)
+	case labelled && kind == "annotation" && of != "":
+		return store.Annotation(of)
+	case slices.Contains(q.own, name):
+		return store.Dimension(name)
+	}
+	return ""
+}
+
+// dimensions reads a list of dimensions joined by commas, and how they were called.
+func (q *query) dimensions(name string) (ds []store.Dimension, names []string) {
 	s := q.text(name)
 	if s == "" {
-		return nil
+		return nil, nil
 	}
-	var ds []store.Dimension
 	for part := range strings.SplitSeq(s, ",") {
 		d := store.Dimension(part)
+		if !slices.Contains(store.Dimensions, d) {
+			d = q.tag(part)
+		}
 		switch {
-		case !slices.Contains(store.Dimensions, d):
+		case !d.Known():
 			var allowed []string
 			for _, d := range store.Dimensions {
 				allowed = append(allowed, string(d))
 			}
-			q.fail(name, fmt.Sprintf("%q is not a dimension", clip(part)), allowed...)
-			return nil
+			allowed = append(append(allowed, q.own...), "label:NAME", "annotation:NAME")
+			reason := fmt.Sprintf("%q is not a dimension", clip(part))
+			if n := suggest.Nearest(part, allowed); n != "" {
+				reason += fmt.Sprintf("; did you mean %q?", n)
+			}
+			q.fail(name, reason, allowed...)
+			return nil, nil
 		case slices.Contains(ds, d):
 			q.fail(name, fmt.Sprintf("names %s twice", part))
-			return nil
+			return nil, nil
 		}
-		ds = append(ds, d)
+		ds, names = append(ds, d), append(names, part)
 	}
-	return ds
+	return ds, names
 }
 
 // list reads which groups are wanted; nil where nothing is said of it.
@@ -233,10 +259,19 @@ func (q *query) list(dims []store.Dimension) *report.List {
 	return &l
 }
 
-// match turns the filters a route takes into what the store matches on. A
-// workload may be given as name, namespace:name or a whole workload id.
+// match turns the filters a route takes into what the store matches on, labels and
+// configured dimensions among them where namespaces are. A list joined by commas
+// means any of it. A workload may be given as name, namespace:name or a whole
+// workload id.
 func (q *query) match(names ...string) map[store.Dimension]string {
 	m := map[store.Dimension]string{}
+	if slices.Contains(names, "namespace") {
+		for name := range q.values {
+			if d := q.tag(name); d.Known() && q.text(name) != "" {
+				m[d] = store.Any(strings.Split(q.text(name), ","))
+			}
+		}
+	}
 	for _, name := range names {
 		s := q.text(name)
 		if s == "" {
@@ -258,7 +293,7 @@ func (q *query) match(names ...string) map[store.Dimension]string {
 				m[d] = v
 			}
 		default:
-			m[store.Dimension(name)] = s
+			m[store.Dimension(name)] = store.Any(strings.Split(s, ","))
 		}
 	}
 	return m

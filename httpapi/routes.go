@@ -46,6 +46,7 @@ func (a *api) routes() []route {
 		{path: "/cost/daily", get: a.costBy(daily), books: true},
 		{path: "/cost/monthly", get: a.costBy(monthly), books: true},
 		{path: "/cost/workload/{workload_id}", get: a.costWorkload, books: true},
+		{path: "/dimensions", get: a.dimensions, books: true},
 		{path: "/profile/workload-types", get: a.profileWorkloadTypes, books: true},
 		{path: "/profile/classify", post: a.profileClassify, who: forReaders},
 

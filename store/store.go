@@ -63,7 +63,7 @@ const (
 	Container    Dimension = "container"
 	// ContainerID groups by holder: one group per container, VM or remainder of a node.
 	ContainerID Dimension = "container_id"
-	// AnyCluster is matched by the clusters of a list, as JoinClusters writes it.
+	// AnyCluster is matched by the clusters of a list, as Any writes it.
 	// Nothing is grouped by it. It keeps readers to their clusters, so an engine
 	// either knows it or refuses it as it does every unknown dimension.
 	AnyCluster Dimension = "any_cluster"
@@ -94,6 +94,14 @@ func (d Dimension) Known() bool {
 	return (kind == "label" || kind == "annotation") && name != ""
 }
 
+// Kind says what kind of tag d is the value of: label, annotation or configured.
+func (d Dimension) Kind() string {
+	if kind, _, ok := strings.Cut(string(d), ":"); ok {
+		return kind
+	}
+	return "configured"
+}
+
 // Value returns the value that a container with tags has for d, which is no
 // other than a label, an annotation or a configured dimension.
 func (d Dimension) Value(tags power.Tags) string {
@@ -116,13 +124,29 @@ func (d Dimension) Value(tags power.Tags) string {
 	return Unassigned
 }
 
-// JoinClusters writes a list of clusters as AnyCluster matches it.
-func JoinClusters(clusters []string) string { return strings.Join(clusters, "\x00") }
+// listMark begins a list of values; no name begins with it.
+const listMark = "\x00"
 
-// InClusters reports whether a list that JoinClusters wrote has a cluster.
-func InClusters(list, cluster string) bool {
-	for c := range strings.SplitSeq(list, "\x00") {
-		if c == cluster {
+// Any writes a list of values as what any one of them matches.
+func Any(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
+	return listMark + strings.Join(values, listMark)
+}
+
+// IsList says that Any wrote it of several values.
+func IsList(asked string) bool { return strings.HasPrefix(asked, listMark) }
+
+// Matches reports whether a value is the one asked for, or among those of a list
+// that Any wrote.
+func Matches(asked, value string) bool {
+	list, several := strings.CutPrefix(asked, listMark)
+	if !several {
+		return asked == value
+	}
+	for one := range strings.SplitSeq(list, listMark) {
+		if one == value {
 			return true
 		}
 	}
@@ -140,8 +164,8 @@ type Query struct {
 	// epoch; 0 means one step for the whole range. Where StepMs is a multiple
 	// of an hour and the range is aligned to hours, rollups answer.
 	StepMs  int64
-	GroupBy []Dimension // empty: one group
-	Match   map[Dimension]string
+	GroupBy []Dimension          // empty: one group
+	Match   map[Dimension]string // values, or lists that Any wrote
 	// WorkloadsOnly leaves out __system__, __idle__ and __unattributed__.
 	WorkloadsOnly bool
 }
@@ -233,4 +257,14 @@ type Querier interface {
 	// Workloads returns the workloads that match, sorted by id.
 	Workloads(ctx context.Context, match map[Dimension]string, limit int) ([]WorkloadRow, error)
 	Profiles(ctx context.Context, fromMs, toMs int64, match map[Dimension]string) ([]ProfileRow, error)
+	// Tags returns the labels, annotations and configured dimensions that there are
+	// of the holders that match, by name, each with at most limit of its values.
+	Tags(ctx context.Context, match map[Dimension]string, limit int) ([]TagRow, error)
+}
+
+// A TagRow is a label, an annotation or a configured dimension, and its values.
+type TagRow struct {
+	Dimension Dimension
+	Values    []string // sorted
+	Found     int      // how many there are
 }

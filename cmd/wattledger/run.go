@@ -72,6 +72,7 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 			return fmt.Errorf("%w: web: %w", errUsage, err)
 		}
 	}
+	cfg.API.Dimensions = of.Dimensions.Names()
 	api := httpapi.New(cfg.API, querier, of.Rules, httpapi.Operations{
 		Ingest:     ingest,
 		Senders:    http.HandlerFunc(ingest.ServeSenders),

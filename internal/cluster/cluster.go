@@ -28,6 +28,7 @@ type Config struct {
 	Tick      time.Duration // power changes at multiples of it; 1 s if zero
 	Nodes     []NodeConfig
 	Workloads []Workload
+	Teams     map[string]string // the label team of namespaces
 	// LabelDelay is how long a container that starts later than its exporter is
 	// reported with its pod's name and without a pod UID.
 	LabelDelay time.Duration

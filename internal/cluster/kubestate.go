@@ -1,6 +1,10 @@
 package cluster
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // A fact is one series of kube-state-metrics.
 type fact struct {
@@ -59,6 +63,9 @@ func (c *Cluster) scrapeKubeState() ([]Series, bool) {
 			done[key] = true
 			out = append(out, Series{"kube_replicaset_owner", c.ownerLabels(key, "replicaset", p.namespace, p.ownerName, "Deployment", p.workload.Name), 1})
 		}
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(c.config.Teams)) {
+		out = append(out, Series{"kube_namespace_labels", labelSet("namespace", namespace, "label_team", c.config.Teams[namespace]), 1})
 	}
 	for _, j := range c.jobs {
 		out = append(out, Series{"kube_job_owner", c.ownerLabels(j.namespace+"/"+j.job, "job_name", j.namespace, j.job, "CronJob", j.cronJob), 1})

@@ -27,6 +27,10 @@ func Demo(seed uint64, start time.Time) Config {
 			{Name: "gpu-2", IdleWatts: 57, GPUs: 4, GPUName: "NVIDIA L40S", DCGM: true},
 			{Name: "legacy-1", Generation: Legacy, IdleWatts: 44},
 		},
+		Teams: map[string]string{
+			"ml-platform": "ml", "data": "data", "analytics": "data", "shop": "checkout", "storage": "platform",
+			"kube-system": "platform", "kepler": "platform", "monitoring": "platform",
+		},
 		Workloads: []Workload{
 			{Namespace: "ml-platform", Kind: "PyTorchJob", Name: "llama-finetune", Type: "ml_training", Replicas: 2, GPUs: 1, Nodes: gpuNodes,
 				Labels: label("training.kubeflow.org/job-name", "llama-finetune", "training.kubeflow.org/replica-type", "worker"),

@@ -61,8 +61,8 @@ func within(dims []store.Dimension, ask store.Query) bool {
 			return false
 		}
 	}
-	for d := range ask.Match {
-		if !slices.Contains(dims, d) {
+	for d, asked := range ask.Match {
+		if !slices.Contains(dims, d) || store.IsList(asked) {
 			return false
 		}
 	}

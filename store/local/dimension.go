@@ -90,10 +90,10 @@ func checkDimensions(group []store.Dimension, match map[store.Dimension]string) 
 func matches(h *power.Holder, match map[store.Dimension]string) bool {
 	for d, v := range match {
 		if d == store.AnyCluster {
-			if !store.InClusters(v, h.Cluster) {
+			if !store.Matches(v, h.Cluster) {
 				return false
 			}
-		} else if value(h, d) != v {
+		} else if !store.Matches(v, value(h, d)) {
 			return false
 		}
 	}
@@ -103,10 +103,10 @@ func matches(h *power.Holder, match map[store.Dimension]string) bool {
 func (sp *space) matches(match map[store.Dimension]string) bool {
 	for d, v := range match {
 		if d == store.AnyCluster {
-			if !store.InClusters(v, sp.cluster) {
+			if !store.Matches(v, sp.cluster) {
 				return false
 			}
-		} else if sp.value(d) != v {
+		} else if !store.Matches(v, sp.value(d)) {
 			return false
 		}
 	}

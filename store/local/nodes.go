@@ -54,13 +54,13 @@ func (s *Store) Nodes(ctx context.Context, fromMs, toMs int64, match map[store.D
 		}
 		for id, r := range newest {
 			k := sn.nodes[id]
-			if c, ok := match[store.Cluster]; ok && c != k.cluster {
+			if c, ok := match[store.Cluster]; ok && !store.Matches(c, k.cluster) {
 				continue
 			}
-			if list, ok := match[store.AnyCluster]; ok && !store.InClusters(list, k.cluster) {
+			if list, ok := match[store.AnyCluster]; ok && !store.Matches(list, k.cluster) {
 				continue
 			}
-			if n, ok := match[store.Node]; ok && n != k.name {
+			if n, ok := match[store.Node]; ok && !store.Matches(n, k.name) {
 				continue
 			}
 			windows = append(windows, windowOf(&r, k))

@@ -40,7 +40,7 @@ func clusters(s *story) {
 func (s *story) checkClusters(some []string) {
 	s.Helper()
 	const from, to = int64(Day0), int64(Day0) + 130*minute
-	match := map[store.Dimension]string{store.AnyCluster: store.JoinClusters(some)}
+	match := map[store.Dimension]string{store.AnyCluster: store.Any(some)}
 	for _, g := range [][]store.Dimension{nil, {store.Cluster}, {store.Namespace}, {store.Cluster, store.Namespace, store.WorkloadType}, {store.Cluster, store.Workload}, {store.ContainerID}} {
 		for _, step := range []int64{0, minute, hour, 24 * hour} {
 			s.compare(store.Query{FromMs: from, ToMs: to, StepMs: step, GroupBy: g, Match: match})
