@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type Event struct {
 	Text       string      `json:"text,omitempty"` // for the log
 	Progress   *Progress   `json:"progress,omitempty"`
 	Rerated    *Rerated    `json:"rerated,omitempty"`
+	Remapped   *Remapped   `json:"remapped,omitempty"`
 	Backfilled *Backfilled `json:"backfilled,omitempty"`
 	Error      string      `json:"error,omitempty"`
 }
@@ -64,6 +66,21 @@ type RatedSpace struct {
 	CostAfter      float64 `json:"cost_after"`
 }
 
+// Remapped is what giving past energy its dimensions came to.
+type Remapped struct {
+	DryRun  bool   `json:"dry_run"`
+	Holders int    `json:"holders"` // containers and virtual machines whose labels or dimensions changed
+	Moves   []Move `json:"moves"`
+}
+
+// A Move is energy that leaves one value of a dimension for another.
+type Move struct {
+	Dimension string  `json:"dimension"`
+	Before    string  `json:"before"`
+	After     string  `json:"after"`
+	EnergyKWh float64 `json:"energy_kwh"`
+}
+
 // Backfilled is what reading counters again came to.
 type Backfilled struct {
 	DryRun  bool           `json:"dry_run"`
@@ -88,20 +105,22 @@ type BackfillNode struct {
 func (a *api) adminRoutes() []route {
 	return []route{
 		{path: "/-/reload", post: a.reload},
-		{path: "/-/backfill", post: a.task(a.ops.Backfill)},
-		{path: "/-/rerate", post: a.task(a.ops.Rerate)},
+		{path: "/-/backfill", post: a.task(a.ops.Backfill, "from", "to", "dry_run")},
+		{path: "/-/rerate", post: a.task(a.ops.Rerate, "from", "to", "dry_run")},
+		{path: "/-/remap", post: a.task(a.ops.Remap, "dry_run")},
 	}
 }
 
-// task runs t and streams what it tells, one JSON object a line.
-func (a *api) task(t Task) handler {
+// task runs t and streams what it tells, one JSON object a line. What takes no range
+// works on all there is.
+func (a *api) task(t Task, params ...string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if t == nil {
 			return newProblem(http.StatusNotFound, "not-found", "Not served", "this process does not serve this route")
 		}
-		q := a.parse(r, "from", "to", "dry_run")
+		q := a.parse(r, params...)
 		span := TaskRange{From: q.span("from", time.Time{}).From, To: q.span("to", q.now).To, DryRun: q.choice("dry_run", "false", "true") == "true"}
-		if q.text("from") == "" {
+		if q.text("from") == "" && slices.Contains(params, "from") {
 			q.fail("from", "is needed")
 		}
 		if err := q.problem(); err != nil {

@@ -95,6 +95,8 @@ type Operations struct {
 	Backfill Task
 	// Rerate gives stored rows the prices in force; nil where it is not served.
 	Rerate Task
+	// Remap gives past energy its dimensions; nil where it is not served.
+	Remap Task
 	// ConfigYAML returns the configuration in force with its secrets masked.
 	ConfigYAML func() string
 	// Tokens says who may do what; nil means that everybody may do everything

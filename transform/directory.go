@@ -235,6 +235,24 @@ func (d *Directory) describe(x *holder, arrivalMs int64) (news []*power.Holder) 
 	return x.become(h, &v.tagging, d)
 }
 
+// remap gives all that x was the values of the rules in force, and returns what is
+// news.
+func (d *Directory) remap(x *holder) (news []*power.Holder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range x.past {
+		if x.past[i].remap(d) {
+			news = append(news, x.past[i].info)
+		}
+	}
+	now := era{info: x.info}
+	if now.remap(d) {
+		x.info = now.info
+		news = append(news, x.info)
+	}
+	return news
+}
+
 func containerSubject(key *power.HolderKey) subject {
 	return subject{byContainer, key.Cluster, key.ID, ""}
 }

@@ -152,6 +152,18 @@ func (e *era) mend(now power.Holder, known kinds, d *Directory) (news bool) {
 	return true
 }
 
+// remap gives an era the values that rules have now.
+func (e *era) remap(d *Directory) (news bool) {
+	tags := d.values.shared(d.rules.Tag(e.info.Tags, e.info.Workload))
+	if tags == e.info.Tags {
+		return false
+	}
+	was := *e.info
+	was.Tags = tags
+	e.info = &was
+	return true
+}
+
 // at returns what x was in the window that starts at startMs.
 func (x *holder) at(startMs int64) *power.Holder {
 	info := x.info

@@ -151,6 +151,21 @@ func (s *Stage) Learn(position uint64, arrivalMs int64, fact power.Fact) {
 	}
 }
 
+// Remap gives what holders used under other rules the values of the rules now in
+// force, as far as the stage knows of it.
+func (s *Stage) Remap() {
+	for _, l := range s.shards {
+		l.mu.Lock()
+		s.describeStale(l)
+		for _, x := range l.holders {
+			if x != nil && x.info.Kind != power.Node {
+				l.news = append(l.news, s.directory.remap(x)...)
+			}
+		}
+		l.mu.Unlock()
+	}
+}
+
 // Forget says that the number h will be given to another holder.
 func (s *Stage) Forget(shard int, h uint32) {
 	l := s.shards[shard]

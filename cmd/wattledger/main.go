@@ -31,6 +31,7 @@ Commands:
   check-config  say what the configuration means, or what is wrong with it
   backfill      book what a Prometheus has stored and the books lack
   rerate        give stored rows the prices in force, after these have changed
+  remap         give past energy its dimensions, after their rules have changed
   dead-letter   list, retry or drop what the server of a follower refused
   verify        check every byte of a storage path, also beside a running server
   repair        keep what is good of a damaged storage path, and say what is lost
@@ -82,6 +83,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return checkConfig(args, stdout, stderr)
 	case "backfill":
 		return backfillCommand.run(ctx, args, stdout, stderr)
+	case "remap":
+		return remapCommand.run(ctx, args, stdout, stderr)
 	case "rerate":
 		return rerateCommand.run(ctx, args, stdout, stderr)
 	case "dead-letter":

@@ -84,6 +84,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 		Rerate: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
 			return rerate(ctx, l.Books, l.Tariff(), r, tell)
 		}),
+		Remap: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
+			return remap(ctx, l, r, tell)
+		}),
 		Backfill: work.task(func(ctx context.Context, r httpapi.TaskRange, tell func(httpapi.Event)) error {
 			return backfillServing(ctx, cfg, l, r, tell)
 		}),

@@ -53,14 +53,18 @@ func (w *tasks) task(t httpapi.Task) httpapi.Task {
 type taskCommand struct {
 	name   string
 	route  string
+	whole  bool // works on all there is, and not on a range
 	here   func(ctx context.Context, cfg *configs.Config, r httpapi.TaskRange, logger *slog.Logger, tell func(httpapi.Event)) error
 	result func(w io.Writer, e httpapi.Event) (bool, error) // prints a result; false if e is none
 }
 
 func (c taskCommand) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	set, given := flags(c.name)
-	from := set.String("from", "", "Begin: RFC 3339, Unix seconds, now-24h or -24h.")
-	to := set.String("to", "now", "End, exclusive, likewise.")
+	from, to := "0", "now"
+	if !c.whole {
+		set.StringVar(&from, "from", "", "Begin: RFC 3339, Unix seconds, now-24h or -24h.")
+		set.StringVar(&to, "to", "now", "End, exclusive, likewise.")
+	}
 	dry := set.Bool("dry-run", false, "Say what would come of it and change nothing.")
 	server := set.String("server", "", "URL of the service that holds the storage, with user and password if it wants them; found by --storage.path if left out.")
 	tokenFile := set.String("token-file", "", "File with a token of scope admin, for a service that wants one.")
@@ -68,7 +72,7 @@ func (c taskCommand) run(ctx context.Context, args []string, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	r, err := taskRange(*from, *to, *dry)
+	r, err := taskRange(from, to, *dry)
 	if err != nil {
 		return fmt.Errorf("%w: %w; wattledger %s -h lists the flags", errUsage, err, c.name)
 	}
@@ -114,7 +118,11 @@ func (c taskCommand) local(ctx context.Context, cfg *configs.Config, r httpapi.T
 
 // remote asks the service that holds the storage.
 func (c taskCommand) remote(ctx context.Context, server, tokenFile string, r httpapi.TaskRange, tell func(httpapi.Event)) error {
-	q := url.Values{"from": {r.From.Format(time.RFC3339Nano)}, "to": {r.To.Format(time.RFC3339Nano)}, "dry_run": {fmt.Sprint(r.DryRun)}}
+	q := url.Values{"dry_run": {fmt.Sprint(r.DryRun)}}
+	if !c.whole {
+		q.Set("from", r.From.Format(time.RFC3339Nano))
+		q.Set("to", r.To.Format(time.RFC3339Nano))
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(server, "/")+c.route+"?"+q.Encode(), nil)
 	if err != nil {
 		return fmt.Errorf("%w: --server: want a URL that begins with http:// or https://", errUsage)
@@ -151,7 +159,7 @@ func (c taskCommand) remote(ctx context.Context, server, tokenFile string, r htt
 			return errors.New(e.Error)
 		}
 		tell(e)
-		if e.Rerated != nil || e.Backfilled != nil {
+		if e.Rerated != nil || e.Backfilled != nil || e.Remapped != nil {
 			return nil
 		}
 	}
