@@ -56,16 +56,17 @@ type subject struct {
 	cluster, a, b string
 }
 
+// A subjectKind is part of snapshots: new ones go to the end.
 type subjectKind uint8
 
 const (
 	byUID       subjectKind = iota + 1 // a: pod UID
 	byName                             // a: namespace, b: pod name
 	byContainer                        // a: container id
-	byNamespace                        // a: namespace
-	byNode                             // a: node
 	replicaSet                         // a: namespace, b: name
 	job                                // a: namespace, b: name
+	byNamespace                        // a: namespace
+	byNode                             // a: node
 )
 
 type pod struct {

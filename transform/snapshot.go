@@ -82,7 +82,9 @@ func (s *Stage) walkHolder(c *snapshot.Codec, l *ledger, h *holder) *holder {
 		h.attrs = pack(attrs, &l.rest)
 		l.describeLater(h)
 	}
-	h.walkEras(c)
+	if c.Err() == nil {
+		h.walkEras(c)
+	}
 	return h
 }
 

@@ -24,6 +24,7 @@ var demoRoutes = map[string]struct{ query, member, text string }{
 	"/cost/hourly":                 {query: "?aggregate=namespace", member: "cost_analysis"},
 	"/cost/daily":                  {query: "?aggregate=namespace", member: "cost_analysis"},
 	"/cost/monthly":                {query: "?aggregate=namespace", member: "cost_analysis"},
+	"/dimensions":                  {text: `"name":"team","kind":"configured","values":["checkout","data"`},
 	"/cost/summary":                {text: "\"default_prices\":true"},
 	"/cost/workload/{workload_id}": {member: "cost_breakdown"},
 	"/profile/workload-types":      {member: "profiles"},

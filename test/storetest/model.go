@@ -98,7 +98,7 @@ func dimension(h *power.Holder, d store.Dimension) string {
 func matches(h *power.Holder, match map[store.Dimension]string) bool {
 	for d, v := range match {
 		if d == store.AnyCluster {
-			if !slices.Contains(strings.Split(v, "\x00"), h.Cluster) {
+			if !store.Matches(v, h.Cluster) {
 				return false
 			}
 			continue
@@ -254,7 +254,7 @@ func (m *model) windows(fromMs, toMs int64, match map[store.Dimension]string) []
 		if v, ok := match[store.Cluster]; ok && v != n.Cluster {
 			continue
 		}
-		if v, ok := match[store.AnyCluster]; ok && !slices.Contains(strings.Split(v, "\x00"), n.Cluster) {
+		if v, ok := match[store.AnyCluster]; ok && !store.Matches(v, n.Cluster) {
 			continue
 		}
 		if v, ok := match[store.Node]; ok && v != n.Node {
