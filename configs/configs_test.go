@@ -57,7 +57,8 @@ func TestDefaultIsEveryPackagesDefault(t *testing.T) {
 	f("influxdb", c.InfluxDB, influx.DefaultConfig())
 	f("redis", c.Redis, redis.DefaultConfig())
 	f("prices that nobody changed", c.Transform.Cost.IsDefault(), true)
-	f("api", c.API, httpapi.Config{QueryTimeout: 30 * time.Second, MaxQueries: 20, MaxClassifyBodyBytes: 1 << 20, TimeZone: "UTC"})
+	f("api", c.API, httpapi.Config{QueryTimeout: 30 * time.Second, MaxQueries: 20, MaxClassifyBodyBytes: 1 << 20, TimeZone: "UTC",
+		Share: httpapi.Share{Costs: []string{}, By: "energy", Weights: map[string]uint64{}}})
 	want := transform.DefaultConfig()
 	want.Cost.Bands = []tariff.Band{}
 	f("transform", c.Transform, want)

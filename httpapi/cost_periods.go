@@ -83,17 +83,18 @@ type previous struct {
 // GET /cost/hourly, /cost/daily, /cost/monthly
 func (a *api) costBy(c cut) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "aggregate", "search", "sort", "order", "offset", "limit", "compare", "format")
+		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "aggregate", "search", "sort", "order", "offset", "limit", "compare", "share", "share_by", "share_weights", "format")
 		match := q.match("namespace", "cluster", "workload_type", "workload")
 		dims, names := q.dimensions("aggregate")
 		list := q.list(dims)
+		share := q.sharing(a.cfg.Share, dims)
 		format := q.choice("format", "json", "csv")
 		compare := q.text("compare") != "" && q.choice("compare", "previous") == "previous"
 		asked := q.period(c.first(q.clock()), longestPeriod)
 		if err := q.problem(); err != nil {
 			return err
 		}
-		ask := report.Question{Steps: c.steps(q.clock(), asked.start, asked.end), Now: q.now, By: dims, Match: match}
+		ask := report.Question{Steps: c.steps(q.clock(), asked.start, asked.end), Now: q.now, By: dims, Match: match, Share: share}
 		costs, err := a.reports.Costs(r.Context(), ask)
 		if err != nil {
 			return err

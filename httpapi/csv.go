@@ -21,9 +21,14 @@ func (h costAnalysis) writeCSV(w http.ResponseWriter, r *http.Request) error {
 		header = []string{"date", "start", "end", "partial"}
 	}
 	header = append(header, h.dims...)
-	out.Write(append(header,
+	header = append(header,
 		"energy_kwh", "idle_energy_kwh", "electricity_cost", "cooling_cost", "carbon_cost", "total_cost", "carbon_kg",
-		"currency", "coverage", "cost_model", "implied_pue", "implied_carbon_kg_per_kwh"))
+		"currency", "coverage", "cost_model", "implied_pue", "implied_carbon_kg_per_kwh")
+	shared := h.Totals.Shared != nil
+	if shared {
+		header = append(header, "own_energy_kwh", "own_cost", "shared_energy_kwh", "shared_cost")
+	}
+	out.Write(header)
 	line := func(e entry, values []string, c Cost) {
 		var cells []string
 		if h.cut.date != "" {
@@ -38,8 +43,17 @@ func (h costAnalysis) writeCSV(w http.ResponseWriter, r *http.Request) error {
 		for _, f := range []*float64{c.EnergyKWh, c.IdleEnergyKWh, c.ElectricityCost, c.CoolingCost, c.CarbonCost, c.TotalCost, c.CarbonKg} {
 			cells = append(cells, cellNumber(f))
 		}
-		out.Write(append(cells, cellString(c.Currency), cellNumber(c.Coverage),
-			cellString(h.CostModel), cellNumber(h.ImpliedPUE), cellNumber(h.ImpliedCarbonKgPerKWh)))
+		cells = append(cells, cellString(c.Currency), cellNumber(c.Coverage),
+			cellString(h.CostModel), cellNumber(h.ImpliedPUE), cellNumber(h.ImpliedCarbonKgPerKWh))
+		if shared {
+			for _, part := range []*Cost{c.Own, c.Shared} {
+				if part == nil { // of nothing, in a step where nothing ran
+					part = &Cost{}
+				}
+				cells = append(cells, cellNumber(part.EnergyKWh), cellNumber(part.TotalCost))
+			}
+		}
+		out.Write(cells)
 	}
 	for _, e := range h.CostAnalysis {
 		if len(h.dims) == 0 {

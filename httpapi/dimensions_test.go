@@ -98,3 +98,42 @@ func TestDimensions(t *testing.T) {
 		}
 	}
 }
+
+// TestShare asks for shared costs as a user would: sums stay, parts stand apart, and
+// what cannot be is named.
+func TestShare(t *testing.T) {
+	b := cluster(now.Add(-5*time.Hour), now, seed)
+	teams(b)
+	s := serve(t, stored(t, b), func(c *Config, _ *Operations) { c.Dimensions = []string{"team"} })
+	totals := func(query string) map[string]any {
+		t.Helper()
+		return s.get("/cost/hourly?start=-4h&" + query)["totals"].(map[string]any)
+	}
+	plain := totals("aggregate=team")
+	for _, query := range []string{
+		"share=idle", "share=idle,system,unattributed,blog&share_by=even", "share=team%3Dteam-shop", "share=idle&share_by=weights&share_weights=team-shop:2,nobody:1",
+	} {
+		got := totals("aggregate=team&" + query)
+		if got["energy_kwh"] != plain["energy_kwh"] {
+			t.Errorf("%s: %v kWh, want %v", query, got["energy_kwh"], plain["energy_kwh"])
+		}
+		own, shared := got["own"].(map[string]any)["energy_kwh"].(float64), got["shared"].(map[string]any)["energy_kwh"].(float64)
+		if shared <= 0 || own <= 0 {
+			t.Errorf("%s: own %v, shared %v", query, own, shared)
+		}
+		near(t, query, own+shared, got["energy_kwh"].(float64))
+	}
+	if _, body := s.do("GET", "/cost/hourly?start=-4h&aggregate=team&share=idle&format=csv", ""); !strings.Contains(body, "own_energy_kwh,own_cost,shared_energy_kwh,shared_cost\n") {
+		t.Errorf("csv: %.300s", body)
+	}
+	for query, want := range map[string]string{
+		"share=teem%3Dx": `\"teem\" is not a dimension`, "share=idle&share_by=half": `\"half\" is not known`,
+		"share_by=even": "say by share what is shared", "share=idle&share_by=weights": "is needed with share_by=weights",
+		"share=idle&share_by=weights&share_weights=a:1": "say by aggregate which",
+		"share=idle&share_by=weights&share_weights=a:x": `\"a:x\" is not NAME:NUMBER`, "share=idle,,x": "has an empty part",
+	} {
+		if res, body := s.do("GET", "/cost/hourly?"+query, ""); res.StatusCode != 400 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s, want %s", query, res.StatusCode, body, want)
+		}
+	}
+}

@@ -19,10 +19,24 @@ type Cost struct {
 	CarbonKg        *float64 `json:"carbon_kg"`
 	Currency        *string  `json:"currency"`
 	Coverage        *float64 `json:"coverage"`
+	// Where something is shared: what of it was used, and what was given.
+	Own    *Cost `json:"own,omitempty"`
+	Shared *Cost `json:"shared,omitempty"`
 }
 
 // costOf writes a figure; currency is the answer's own, for figures that hold nothing.
 func costOf(f report.Figure, currency *string) Cost {
+	c := costOfAll(f, currency)
+	if f.Parts != nil {
+		own, shared := f, f
+		own.Amount, shared.Amount = f.Parts.Own, f.Parts.Shared
+		a, b := costOfAll(own, currency), costOfAll(shared, currency)
+		c.Own, c.Shared = &a, &b
+	}
+	return c
+}
+
+func costOfAll(f report.Figure, currency *string) Cost {
 	c := Cost{Currency: currency, Coverage: number(f.Coverage)}
 	if f.Unknown {
 		return c

@@ -39,6 +39,8 @@ type Config struct {
 	TimeZone string `yaml:"time_zone"`
 	// Pprof serves /debug/pprof/.
 	Pprof bool `yaml:"pprof"`
+	// Share is what is divided over all others where a question does not say.
+	Share Share `yaml:"share"`
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time `yaml:"-"`
 	// Dimensions are the names of those that are configured.
@@ -58,6 +60,9 @@ func (c Config) withDefaults() Config {
 	if c.TimeZone == "" {
 		c.TimeZone = "UTC"
 	}
+	if c.Share.By == "" {
+		c.Share.By = string(report.ShareByEnergy)
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -66,6 +71,9 @@ func (c Config) withDefaults() Config {
 
 // Check says what is wrong with c.
 func (c Config) Check() error {
+	if err := c.Share.check(); err != nil {
+		return err
+	}
 	if _, err := period.Zone(c.withDefaults().TimeZone); err != nil {
 		return fmt.Errorf("time_zone %q %w", c.TimeZone, err)
 	}

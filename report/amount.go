@@ -73,6 +73,7 @@ func (a Amount) Money() (c power.Cost, currency string, ok bool) {
 // A Figure is one cell of an answer.
 type Figure struct {
 	Amount
+	Parts *Parts // of the amount; nil where nothing is shared
 	// Coverage is the share of the time asked for in which the nodes were seen.
 	Coverage float64
 	// Unknown says that no node was seen, so that not even 0 is known.

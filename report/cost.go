@@ -17,6 +17,7 @@ type Question struct {
 	Now   time.Time
 	By    []store.Dimension // empty: no groups
 	Match map[store.Dimension]string
+	Share *Sharing // nil: every figure is its own
 }
 
 // to is where what was asked for ends.
@@ -53,12 +54,15 @@ func (g Group) Name() string { return strings.Join(g.Values, ":") }
 // Costs answers a question. Groups are sorted by name.
 func (r *Reports) Costs(ctx context.Context, q Question) (Answer, error) {
 	ask := costQuery(q.By, q.Match)
+	if q.Share != nil {
+		ask = store.Query{GroupBy: q.Share.dimensions(q.By, q.Match), Match: ofClusters(q.Match)}
+	}
 	rows, err := r.sum(ctx, ask, q.Steps, q.Now)
 	if err != nil {
 		return Answer{}, fmt.Errorf("cost: %w", err)
 	}
 	seen := seenIn(rows, ask.GroupBy)
-	if leavesOut(q.Match) {
+	if q.Share == nil && leavesOut(q.Match) {
 		// The filter leaves out what would tell whether the nodes were seen.
 		if seen, err = r.seen(ctx, q.Steps, q.Now, q.Match[store.Cluster]); err != nil {
 			return Answer{}, err
@@ -67,29 +71,39 @@ func (r *Reports) Costs(ctx context.Context, q Question) (Answer, error) {
 
 	byStep := map[int64]*sums{}
 	all := sums{}
-	for _, row := range rows {
-		namespace, values := groupOf(ask, q.By, row)
-		at := byStep[row.StartMs]
+	step := func(startMs int64) *sums {
+		at := byStep[startMs]
 		if at == nil {
 			at = &sums{}
-			byStep[row.StartMs] = at
+			byStep[startMs] = at
 		}
-		amount := amountOf(namespace, row)
-		at.add(values, amount)
-		all.add(values, amount)
+		return at
+	}
+	if q.Share != nil {
+		q.shared(rows, ask, func(startMs int64, x *slice) {
+			step(startMs).addParts(x.values, x.Parts)
+			all.addParts(x.values, x.Parts)
+		})
+	} else {
+		for _, row := range rows {
+			namespace, values := groupOf(ask, q.By, row)
+			amount := amountOf(namespace, row)
+			step(row.StartMs).add(values, amount)
+			all.add(values, amount)
+		}
 	}
 
 	coverage := seen.shareOf(q.Steps)
 	answer := Answer{
 		Basis:  r.basis(all.total.prices(), time.UnixMilli(q.to())),
-		Total:  Figure{all.total, coverage, len(rows) == 0 && coverage == 0},
+		Total:  Figure{all.total, all.parts, coverage, len(rows) == 0 && coverage == 0},
 		Groups: all.figures(coverage),
 	}
 	for _, step := range q.Steps {
 		coverage := seen.share(step)
 		f := StepFigure{Step: step, Figure: Figure{Coverage: coverage, Unknown: coverage == 0}}
 		if at := byStep[step.StartMs]; at != nil {
-			f.Figure, f.Groups = Figure{at.total, coverage, false}, at.figures(coverage)
+			f.Figure, f.Groups = Figure{at.total, at.parts, coverage, false}, at.figures(coverage)
 		}
 		answer.Steps = append(answer.Steps, f)
 	}
@@ -184,6 +198,7 @@ func groupOf(q store.Query, dims []store.Dimension, row store.Row) (namespace st
 // sums are an amount and its groups.
 type sums struct {
 	total  Amount
+	parts  *Parts            // of what was shared
 	groups map[string]*Group // by name
 }
 
@@ -203,6 +218,55 @@ func (s *sums) add(values []string, a Amount) {
 		s.groups[name] = g
 	}
 	g.Add(a)
+}
+
+// addParts books what was a group's own and what it was given.
+func (s *sums) addParts(values []string, p Parts) {
+	for _, a := range []Amount{p.Own, p.Shared} {
+		s.add(values, a)
+	}
+	if s.parts == nil {
+		s.parts = &Parts{}
+	}
+	s.parts.Add(p)
+	if len(values) == 0 {
+		return
+	}
+	g := s.groups[strings.Join(values, ":")]
+	if g.Parts == nil {
+		g.Parts = &Parts{}
+	}
+	g.Parts.Add(p)
+}
+
+// Add adds p to ps.
+func (ps *Parts) Add(p Parts) {
+	ps.Own.Add(p.Own)
+	ps.Shared.Add(p.Shared)
+}
+
+// shared calls f with what a filter leaves of rows once what is shared is divided.
+func (q Question) shared(rows []store.Row, ask store.Query, f func(startMs int64, x *slice)) {
+	type place struct {
+		startMs int64
+		cluster string
+	}
+	at := slices.Index(ask.GroupBy, store.Cluster)
+	places, byPlace := []place{}, map[place][]store.Row{}
+	for _, row := range rows {
+		p := place{row.StartMs, row.Group[at]}
+		if byPlace[p] == nil {
+			places = append(places, p)
+		}
+		byPlace[p] = append(byPlace[p], row)
+	}
+	for _, p := range places {
+		for _, x := range q.Share.divide(byPlace[p], ask, q.By, q.Match) {
+			if x.selected {
+				f(p.startMs, x)
+			}
+		}
+	}
 }
 
 // figures lists the groups by name.

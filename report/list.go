@@ -68,6 +68,12 @@ func keep(groups []Group, rank map[string]int, whole Figure) ([]Group, Figure) {
 			kept = append(kept, g)
 		} else {
 			others.Add(g.Amount)
+			if g.Parts != nil {
+				if others.Parts == nil {
+					others.Parts = &Parts{}
+				}
+				others.Parts.Add(*g.Parts)
+			}
 		}
 	}
 	slices.SortFunc(kept, func(x, y Group) int { return rank[x.Name()] - rank[y.Name()] })
