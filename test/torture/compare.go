@@ -179,6 +179,8 @@ func (r *run) compareTruth(b *books, t *totals, holders, nodes *differ) {
 				c = power.CPU
 			case "dram":
 				c = power.DRAM
+			case "gpu":
+				c = power.GPU
 			default:
 				continue
 			}
@@ -187,7 +189,7 @@ func (r *run) compareTruth(b *books, t *totals, holders, nodes *differ) {
 				e := want[a.ID]
 				e[c] += power.Microjoules(a.ReportedMicrojoules + a.AllottedMicrojoules)
 				want[a.ID] = e
-			case "node":
+			case "node", "gpu":
 				e := wantNodes[a.Node]
 				e[c] += power.Microjoules(a.ReportedMicrojoules)
 				wantNodes[a.Node] = e

@@ -51,10 +51,10 @@ func (w *world) happen(random *rand.Rand, stretch time.Duration, n int) (names [
 	}
 	for range n {
 		switch {
-		case w.name == "clock":
+		case w.name == "clock" || w.name == "agent":
 			w.step, w.stepTo = seconds(random, 200), from.Add(seconds(random, 100))
 			name := "clock-step"
-			if random.IntN(3) == 0 {
+			if w.name == "clock" && random.IntN(3) == 0 {
 				w.step, name = time.Since(from)+30*time.Minute, "clock-future"
 			}
 			do(name, func() error { return nil })

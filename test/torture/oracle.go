@@ -22,6 +22,7 @@ type oracle struct {
 	mu       sync.Mutex
 	accounts map[account][]point
 	scrapes  map[string][]int64 // by node: times of its own counters, rising
+	arrival  bool               // samples count in the order they came in: their clock runs back
 	samples  int
 }
 
@@ -108,6 +109,8 @@ func accountOf(l labels) (account, bool) {
 		a.component = power.CPU
 	case what == "cpu_joules_total" && l.zone == "dram", what == "dram_joules_total":
 		a.component = power.DRAM
+	case what == "gpu_joules_total":
+		a.component = power.GPU
 	default:
 		return account{}, false
 	}
@@ -126,7 +129,9 @@ func (o *oracle) books() map[string]*holding {
 	defer o.mu.Unlock()
 	held := map[string]*holding{}
 	for a, points := range o.accounts {
-		slices.SortFunc(points, func(x, y point) int { return cmp.Or(cmp.Compare(x.ms, y.ms), cmp.Compare(x.uj, y.uj)) })
+		if !o.arrival {
+			slices.SortFunc(points, func(x, y point) int { return cmp.Or(cmp.Compare(x.ms, y.ms), cmp.Compare(x.uj, y.uj)) })
+		}
 		h := held[a.id]
 		if h == nil {
 			h = &holding{minutes: map[int64]power.Energy{}}
@@ -136,9 +141,9 @@ func (o *oracle) books() map[string]*holding {
 		for i, p := range points {
 			switch {
 			case i > 0 && p.uj >= points[i-1].uj:
-				h.book(a.component, points[i-1].ms, p.ms, p.uj-points[i-1].uj)
+				h.book(a.component, min(points[i-1].ms, p.ms-1), p.ms, p.uj-points[i-1].uj)
 			case i > 0:
-				h.book(a.component, points[i-1].ms, p.ms, p.uj)
+				h.book(a.component, min(points[i-1].ms, p.ms-1), p.ms, p.uj)
 			default:
 				// It began after the scrape before; with the node's first scrape
 				// nobody knows when.

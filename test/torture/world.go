@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +40,7 @@ type world struct {
 	shuffled bool   // batches of a minute come in any order
 	inOrder  bool   // one replica, in order: minutes are known exactly, too
 	births   bool   // containers come and go
+	second   second // another exporter of the same nodes
 	nodes    []string
 
 	next     time.Time // of the next scrape
@@ -59,7 +62,7 @@ type world struct {
 }
 
 type batch struct {
-	samples []remotewrite.Sample
+	samples []remotewrite.Sample // those whose energy is to be booked
 	body    []byte
 	future  bool // must be refused
 }
@@ -74,32 +77,51 @@ func newWorlds(seed uint64, start time.Time, url string) ([]*world, error) {
 		label              string
 		shuffled, births   bool
 		format             remotewrite.Format
+		second             second
 	}{
-		{"plain", 2, 0, 4e6, 1, "", false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}},
-		{"wrapping", 1, 0, 6000, 1, "", false, false, remotewrite.Format{Version: 1, Encoding: "snappy"}},
-		{"legacy", 1, 1, 0, 1, "", false, true, remotewrite.Format{Version: 1, Encoding: "zstd"}},
-		{"shuffled", 1, 0, 4e6, 1, "", true, true, remotewrite.Format{Version: 2, Encoding: "zstd"}},
-		{"pair", 1, 0, 4e6, 2, "prometheus_replica", false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}},
-		{"unnamed", 1, 0, 4e6, 2, "dc", false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}},
-		{"twins", 1, 0, 4e6, 2, "", false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}},
-		{"clock", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 2, Encoding: "snappy"}},
+		{"plain", 2, 0, 4e6, 1, "", false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}, nil},
+		{"wrapping", 1, 0, 6000, 1, "", false, false, remotewrite.Format{Version: 1, Encoding: "snappy"}, nil},
+		{"legacy", 1, 1, 0, 1, "", false, true, remotewrite.Format{Version: 1, Encoding: "zstd"}, nil},
+		{"shuffled", 1, 0, 4e6, 1, "", true, true, remotewrite.Format{Version: 2, Encoding: "zstd"}, nil},
+		{"pair", 1, 0, 4e6, 2, "prometheus_replica", false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}, nil},
+		{"unnamed", 1, 0, 4e6, 2, "dc", false, true, remotewrite.Format{Version: 1, Encoding: "snappy"}, nil},
+		{"twins", 1, 0, 4e6, 2, "", false, true, remotewrite.Format{Version: 2, Encoding: "snappy"}, nil},
+		{"clock", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 2, Encoding: "snappy"}, nil},
+		{"agent", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 2, Encoding: "snappy"}, nil},
+		{"double", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 1, Encoding: "snappy"}, otherExporter},
+		{"upgrade", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 1, Encoding: "snappy"}, olderKepler},
+		{"gpu", 1, 0, 4e6, 1, "", false, false, remotewrite.Format{Version: 2, Encoding: "snappy"}, nil},
 	}
 	var list []*world
 	for i, k := range kinds {
 		config := cluster.Sized(k.name, seed*100+uint64(i), start, k.nodes, 8, k.legacyEvery, k.register)
 		config.LabelDelay = 20 * time.Second // a new container is first shown without its pod
+		if k.name == "gpu" {
+			// Their power is steady: where it swings by half between two scrapes, what a
+			// process that ended unseen had used is an estimate from the gauge.
+			config.Nodes[0].GPUs = 2
+			for j := range config.Workloads {
+				if config.Workloads[j].Type == "ml_training" {
+					w := &config.Workloads[j]
+					w.Replicas, w.GPUs, w.Containers = 2, 1, slices.Clone(w.Containers)
+					w.Containers[0].GPUWatts, w.Containers[0].Shape = 300, cluster.Steady
+				}
+			}
+		}
 		sim, err := cluster.New(config)
 		if err != nil {
 			return nil, err
 		}
 		w := &world{
 			name: k.name, sim: sim, oracle: newOracle(), random: rand.New(rand.NewPCG(seed, uint64(i)+1000)),
-			replicas: k.replicas, label: k.label, shuffled: k.shuffled, inOrder: k.replicas == 1 && !k.shuffled && k.name != "clock", births: k.births,
-			next: start.Add(time.Second), relabels: map[*cluster.Label][2][]cluster.Label{},
+			replicas: k.replicas, label: k.label, shuffled: k.shuffled, inOrder: k.replicas == 1 && !k.shuffled && k.name != "clock" && k.name != "agent", births: k.births,
+			second: k.second,
+			next:   start.Add(time.Second), relabels: map[*cluster.Label][2][]cluster.Label{},
 			client: remotewrite.Client{URL: url, UserAgent: "torture-" + k.name, Format: k.format, HTTP: &http.Client{
 				Timeout: 6 * time.Second, Transport: &http.Transport{MaxConnsPerHost: 2, IdleConnTimeout: 5 * time.Second},
 			}},
 		}
+		w.oracle.arrival = k.name == "agent"
 		for _, n := range config.Nodes {
 			w.nodes = append(w.nodes, n.Name)
 		}
@@ -194,10 +216,11 @@ func (w *world) take(ctx context.Context, replica int, now time.Time) error {
 		if future = time.Until(stamp) > 10*time.Minute; !future {
 			w.skipTo = stamp
 		}
-	} else if !now.After(w.skipTo.Add(atLeastApart)) {
-		return nil // Prometheus takes no sample that is older than the newest
+	} else if w.name != "agent" && !now.After(w.skipTo.Add(atLeastApart)) {
+		return nil // Prometheus takes no sample that is older than the newest, and an agent does
 	}
 	var samples []remotewrite.Sample
+	repeats := map[int]bool{} // samples of the second exporter
 	for _, t := range w.sim.Targets() {
 		if t.Job == "kube-state-metrics" && w.scrapes%4 != 1 {
 			continue
@@ -213,15 +236,29 @@ func (w *world) take(ctx context.Context, replica int, now time.Time) error {
 				value, w.outlier = value+impossibleUj/1e6, false
 			}
 			samples = append(samples, remotewrite.Sample{Labels: l, TMs: stamp.UnixMilli(), Value: value})
+			if w.second == nil || t.Job != "kepler" {
+				continue
+			}
+			if l, value, ok := w.second(w, l, s); ok {
+				repeats[len(samples)] = true
+				samples = append(samples, remotewrite.Sample{Labels: l, TMs: stamp.UnixMilli(), Value: value})
+			}
 		}
 	}
+	at := 0
 	for len(samples) > 0 {
 		n := min(batchSamples, len(samples))
 		body, err := w.client.Format.Encode(samples[:n])
 		if err != nil {
 			return err
 		}
-		b := batch{samples[:n:n], body, future}
+		b := batch{body: body, future: future}
+		for _, s := range samples[:n] {
+			if !repeats[at] {
+				b.samples = append(b.samples, s)
+			}
+			at++
+		}
 		samples = samples[n:]
 		if w.shuffled {
 			w.held = append(w.held, b)
@@ -241,6 +278,73 @@ func (w *world) withReplica(l []cluster.Label, replica int) []cluster.Label {
 		w.relabels[&l[0]] = sets
 	}
 	return sets[replica]
+}
+
+// A second is another exporter on the node of a first: it makes a series of its own
+// of one of the first's, false for none.
+type second func(w *world, l []cluster.Label, s cluster.Series) ([]cluster.Label, float64, bool)
+
+// relabelled returns l with other values of some labels, which go where that is
+// nothing.
+func (w *world) relabelled(l []cluster.Label, pairs ...string) []cluster.Label {
+	sets, ok := w.relabels[&l[0]]
+	if !ok {
+		kept := slices.DeleteFunc(slices.Clone(l), func(x cluster.Label) bool {
+			for i := 0; i < len(pairs); i += 2 {
+				if pairs[i] == x.Name {
+					return true
+				}
+			}
+			return false
+		})
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i+1] != "" {
+				kept = append(kept, cluster.Label{Name: pairs[i], Value: pairs[i+1]})
+			}
+		}
+		sets[0] = cluster.With(kept) // sorted
+		w.relabels[&l[0]] = sets
+	}
+	return sets[0]
+}
+
+// otherExporter runs in a pod of its own and has counted from another moment on.
+func otherExporter(w *world, l []cluster.Label, s cluster.Series) ([]cluster.Label, float64, bool) {
+	value := s.Value
+	if strings.HasSuffix(s.Name, "_joules_total") {
+		value += 1000
+	}
+	return w.relabelled(l, "instance", "10.244.9.9:9102", "job", "kepler-again", "pod", "kepler-again-x2x4q"), value, true
+}
+
+// olderKepler is there for forty scrapes, gone for forty, and there again. It shows
+// the same energy under the old names.
+func olderKepler(w *world, l []cluster.Label, s cluster.Series) ([]cluster.Label, float64, bool) {
+	if w.scrapes/40%2 == 1 {
+		return nil, 0, false
+	}
+	label := func(name string) string {
+		i := slices.IndexFunc(l, func(x cluster.Label) bool { return x.Name == name })
+		if i < 0 {
+			return ""
+		}
+		return l[i].Value
+	}
+	zone := label("zone")
+	if zone != "package" && zone != "dram" {
+		return nil, 0, false
+	}
+	node := []string{"instance", label("node_name"), "job", "kepler-old", "node_name", "", "zone", "", "path", ""}
+	switch s.Name {
+	case "kepler_container_cpu_joules_total":
+		return w.relabelled(l, append(node, "__name__", "kepler_container_"+zone+"_joules_total", "mode", "dynamic",
+			"container_namespace", "shop", "pod_name", label("pod_name"))...), s.Value, true
+	case "kepler_node_cpu_active_joules_total":
+		return w.relabelled(l, append(node, "__name__", "kepler_node_"+zone+"_joules_total", "mode", "dynamic")...), s.Value, true
+	case "kepler_node_cpu_idle_joules_total":
+		return w.relabelled(l, append(node, "__name__", "kepler_node_"+zone+"_joules_total", "mode", "idle")...), s.Value, true
+	}
+	return nil, 0, false
 }
 
 // release sends what was held back, in any order.
