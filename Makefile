@@ -50,6 +50,7 @@ RACED   ?= $(shell go list ./... | grep -vE '/(cmd|deployment|examples|test)(/|$
 
 test: install
 	go test $(AT_ONCE) -timeout 25m $(TESTFLAGS) ./...
+	cd test/opencost && go test ./...
 	$(MAKE) --no-print-directory race
 
 # The same for the program itself: make race RACED=./cmd/wattledger

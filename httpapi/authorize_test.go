@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -35,7 +36,7 @@ func everyRoute(f func(method string, rt route)) {
 }
 
 // open routes are the only ones that take no token.
-var openRoutes = []string{"/", "/openapi.yaml", "/-/healthy", "/health", "/live", "/-/ready", "/ready"}
+var openRoutes = []string{"/", "/openapi.yaml", "/-/healthy", "/health", "/healthz", "/live", "/-/ready", "/ready"}
 
 // Every route of the table with every kind of token: who may do what.
 func TestScopes(t *testing.T) {
@@ -91,7 +92,10 @@ func TestScopes(t *testing.T) {
 			if rt.audience() == forWriters && (res.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.Contains(body, "nothing was stored")) {
 				t.Errorf("%s %s: %q %s", method, path, res.Header.Get("Content-Type"), body)
 			}
-			if rt.audience() != forWriters {
+			if rt.envelope && !strings.HasPrefix(body, fmt.Sprintf(`{"code":%d,"status":"error"`, res.StatusCode)) {
+				t.Errorf("%s %s: no envelope: %s", method, path, body)
+			}
+			if rt.audience() != forWriters && !rt.envelope {
 				var p Problem
 				if err := json.Unmarshal([]byte(body), &p); err != nil || p.Status != res.StatusCode || p.RequestID != res.Header.Get("X-Request-Id") {
 					t.Errorf("%s %s: no problem: %s", method, path, body)

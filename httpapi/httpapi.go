@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wattledger/wattledger/access"
+	"github.com/wattledger/wattledger/opencost"
 	"github.com/wattledger/wattledger/period"
 	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/report"
@@ -130,6 +131,7 @@ type api struct {
 	zone       *time.Location
 	books      store.Querier
 	reports    *report.Reports
+	opencost   *opencost.Server
 	classifier Classifier
 	ops        Operations
 	logger     *slog.Logger
@@ -172,5 +174,6 @@ func New(cfg Config, books store.Querier, classifier Classifier, ops Operations,
 		slots:       make(chan struct{}, cfg.MaxQueries),
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
+	a.opencost = opencost.New(a.reports, cfg.Now)
 	return Handlers{a.router(PartIngest | PartQueries | PartOperations), a}
 }

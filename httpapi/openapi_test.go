@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wattledger/wattledger/opencost"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -25,7 +26,7 @@ func description(t *testing.T) map[string]any {
 func TestEveryRouteIsDescribed(t *testing.T) {
 	paths := description(t)["paths"].(map[string]any)
 	served := map[string]bool{}
-	for _, rt := range (&api{cfg: Config{Pprof: true}}).routes() {
+	for _, rt := range (&api{cfg: Config{Pprof: true}, opencost: opencost.New(nil, nil)}).routes() {
 		for method, h := range map[string]handler{"get": rt.get, "post": rt.post} {
 			if h != nil {
 				served[method+" "+rt.path] = true

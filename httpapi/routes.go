@@ -23,6 +23,8 @@ type route struct {
 	who audience
 	// books says that the route asks the store, so its time and its number are bounded.
 	books bool
+	// envelope says that errors come as OpenCost writes them.
+	envelope bool
 	// prefix routes everything below path as well.
 	prefix bool
 }
@@ -52,6 +54,7 @@ func (a *api) routes() []route {
 
 		{path: "/-/healthy", get: a.healthy, who: forAll},
 		{path: "/health", get: a.healthy, who: forAll},
+		{path: "/healthz", get: a.healthy, who: forAll},
 		{path: "/live", get: a.healthy, who: forAll},
 		{path: "/-/ready", get: a.ready, who: forAll},
 		{path: "/ready", get: a.ready, who: forAll},
@@ -60,6 +63,7 @@ func (a *api) routes() []route {
 		{path: "/debug/quarantine", get: pass(a.ops.Quarantine)},
 		{path: "/api/v1/status/config", get: a.statusConfig, who: forOperators},
 	}
+	rs = append(rs, a.opencostRoutes()...)
 	rs = append(rs, a.adminRoutes()...)
 	if a.cfg.Pprof {
 		rs = append(rs,
@@ -118,7 +122,7 @@ func (a *api) router(parts Part) http.Handler {
 		paths = append(paths, rt.path)
 	}
 	m.NotFoundHandler = a.serve(route{path: "none", any: a.notFound(paths), who: forAll})
-	return m
+	return withoutModel(m)
 }
 
 // methods returns what a route answers, as the Allow header says it.

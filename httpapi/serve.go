@@ -60,8 +60,13 @@ func (a *api) serve(rt route) http.Handler {
 			rec.WriteHeader(http.StatusNoContent)
 		default:
 			rec.Header().Set("Allow", allow)
-			writeProblem(rec, r, newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed",
-				fmt.Sprintf("%.20q is not answered here; allowed: %s", r.Method, allow)))
+			p := newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed",
+				fmt.Sprintf("%.20q is not answered here; allowed: %s", r.Method, allow))
+			if rt.envelope {
+				writeEnvelope(rec, r, p)
+			} else {
+				writeProblem(rec, r, p)
+			}
 		}
 	})
 }
@@ -79,6 +84,8 @@ func (a *api) answer(rt route, rec *recorder, r *http.Request, id string, err er
 	case rec.status != 0:
 	case rt.who == forWriters:
 		writeText(rec, p)
+	case rt.envelope:
+		writeEnvelope(rec, r, p)
 	default:
 		writeProblem(rec, r, p)
 	}

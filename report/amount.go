@@ -5,9 +5,13 @@ import "github.com/wattledger/wattledger/power"
 // An Amount is energy kept apart by price. It is summed in whole microjoules and
 // priced at the end, so the order and the cut of its parts change nothing.
 type Amount struct {
-	parts []part
-	idle  power.Microjoules
+	parts  []part
+	idle   power.Microjoules
+	lastMs int64 // newest sample
 }
+
+// LastMs is when the newest sample of it was taken, Unix milliseconds; 0 for none.
+func (a Amount) LastMs() int64 { return a.lastMs }
 
 type part struct {
 	price  power.Price
@@ -31,6 +35,7 @@ func (a *Amount) Add(b Amount) {
 		a.add(p.price, p.energy, 0)
 	}
 	a.idle += b.idle
+	a.lastMs = max(a.lastMs, b.lastMs)
 }
 
 // Energy returns the energy by component.
@@ -78,4 +83,19 @@ type Figure struct {
 	Coverage float64
 	// Unknown says that no node was seen, so that not even 0 is known.
 	Unknown bool
+}
+
+// Less returns what is left of a without b, which is a part of it.
+func (a Amount) Less(b Amount) Amount {
+	var rest Amount
+	rest.Add(a)
+	for _, p := range b.parts {
+		var e power.Energy
+		for c := range e {
+			e[c] = -p.energy[c]
+		}
+		rest.add(p.price, e, 0)
+	}
+	rest.idle -= b.idle
+	return rest
 }

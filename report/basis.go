@@ -60,3 +60,6 @@ func shared[T comparable](ps prices, of func(power.Price) T) *T {
 	}
 	return &v
 }
+
+// Currency is that of the price in force at a time; nil where that is unknown.
+func (r *Reports) Currency(at time.Time) *string { return r.basis(nil, at).Currency }

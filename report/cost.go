@@ -18,6 +18,14 @@ type Question struct {
 	By    []store.Dimension // empty: no groups
 	Match map[store.Dimension]string
 	Share *Sharing // nil: every figure is its own
+	Where *Where   // goes with Share, which may share nothing
+}
+
+// A Where picks rows by what the books cannot match on. It is asked after costs
+// were shared.
+type Where struct {
+	Dims []store.Dimension
+	Pick func(values []string) bool // of Dims
 }
 
 // to is where what was asked for ends.
@@ -55,7 +63,7 @@ func (g Group) Name() string { return strings.Join(g.Values, ":") }
 func (r *Reports) Costs(ctx context.Context, q Question) (Answer, error) {
 	ask := costQuery(q.By, q.Match)
 	if q.Share != nil {
-		ask = store.Query{GroupBy: q.Share.dimensions(q.By, q.Match), Match: ofClusters(q.Match)}
+		ask = store.Query{GroupBy: q.dimensions(), Match: ofClusters(q.Match)}
 	}
 	rows, err := r.sum(ctx, ask, q.Steps, q.Now)
 	if err != nil {
@@ -133,6 +141,22 @@ func (r *Reports) sum(ctx context.Context, q store.Query, steps []Step, now time
 		}
 		return rows, nil
 	}
+	if foldsHours(q, steps) {
+		q.FromMs, q.ToMs, q.StepMs = steps[0].FromMs, endOf(steps[len(steps)-1]), hourMs
+		rows, err := r.books.Sum(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		rows = slices.Clone(rows)
+		at := 0 // rows come in the order of their hours
+		for i := range rows {
+			for at < len(steps)-1 && rows[i].StartMs >= steps[at].EndMs {
+				at++
+			}
+			rows[i].StartMs = steps[at].StartMs
+		}
+		return rows, nil
+	}
 	var all []store.Row
 	for _, s := range steps {
 		q.FromMs, q.ToMs, q.StepMs = s.FromMs, endOf(s), 0
@@ -146,6 +170,28 @@ func (r *Reports) sum(ctx context.Context, q store.Query, steps []Step, now time
 		}
 	}
 	return all, nil
+}
+
+const hourMs = 3_600_000
+
+// foldsHours says that sums by hour, which the books keep by cluster, namespace,
+// type and configured dimension, are added up sooner than the books are asked for
+// each step.
+func foldsHours(q store.Query, steps []Step) bool {
+	kept := func(d store.Dimension) bool {
+		return d == store.Cluster || d == store.AnyCluster || d == store.Namespace || d == store.WorkloadType || d.Configured()
+	}
+	for d := range q.Match {
+		if !kept(d) {
+			return false
+		}
+	}
+	for _, s := range steps {
+		if s.StartMs%hourMs != 0 || s.EndMs%hourMs != 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(q.GroupBy, func(d store.Dimension) bool { return !kept(d) })
 }
 
 // seen asks how much of each step the nodes of a cluster, or of all, were seen.
@@ -248,20 +294,23 @@ func (ps *Parts) Add(p Parts) {
 // shared calls f with what a filter leaves of rows once what is shared is divided.
 func (q Question) shared(rows []store.Row, ask store.Query, f func(startMs int64, x *slice)) {
 	type place struct {
-		startMs int64
-		cluster string
+		startMs       int64
+		cluster, node string
 	}
-	at := slices.Index(ask.GroupBy, store.Cluster)
+	at, node := slices.Index(ask.GroupBy, store.Cluster), slices.Index(ask.GroupBy, store.Node)
 	places, byPlace := []place{}, map[place][]store.Row{}
 	for _, row := range rows {
-		p := place{row.StartMs, row.Group[at]}
+		p := place{row.StartMs, row.Group[at], ""}
+		if q.Share.ByNode {
+			p.node = row.Group[node]
+		}
 		if byPlace[p] == nil {
 			places = append(places, p)
 		}
 		byPlace[p] = append(byPlace[p], row)
 	}
 	for _, p := range places {
-		for _, x := range q.Share.divide(byPlace[p], ask, q.By, q.Match) {
+		for _, x := range q.divide(byPlace[p], ask) {
 			if x.selected {
 				f(p.startMs, x)
 			}

@@ -102,5 +102,5 @@ func amountOf(namespace string, row store.Row) Amount {
 	if namespace == power.Idle.PseudoName() {
 		idle = row.Energy.Total()
 	}
-	return Amount{parts: []part{{row.Price, row.Energy}}, idle: idle}
+	return Amount{parts: []part{{row.Price, row.Energy}}, idle: idle, lastMs: row.LastMs}
 }

@@ -20,6 +20,8 @@ type Sharing struct {
 	// Match is what else is shared: what has one of the values of one of the dimensions.
 	Match map[store.Dimension]string
 	By    SharingKey
+	// ByNode divides what a node shares over what else ran on it, not in its cluster.
+	ByNode bool
 	// Weights are by the name of a group, for ByWeights.
 	Weights map[string]uint64
 }
@@ -45,20 +47,28 @@ type slice struct {
 }
 
 // dimensions returns all that rows have to tell to be shared and filtered.
-func (s *Sharing) dimensions(by []store.Dimension, match map[store.Dimension]string) []store.Dimension {
-	dims := slices.Clone(by)
+func (q Question) dimensions() []store.Dimension {
+	dims := slices.Clone(q.By)
 	add := func(d store.Dimension) {
 		if d != store.AnyCluster && !slices.Contains(dims, d) {
 			dims = append(dims, d)
 		}
 	}
 	add(store.Cluster)
-	for _, more := range []map[store.Dimension]string{match, s.Match} {
+	if q.Share.ByNode {
+		add(store.Node)
+	}
+	for _, more := range []map[store.Dimension]string{q.Match, q.Share.Match} {
 		for d := range more {
 			add(d)
 		}
 	}
-	slices.Sort(dims[len(by):])
+	if q.Where != nil {
+		for _, d := range q.Where.Dims {
+			add(d)
+		}
+	}
+	slices.Sort(dims[len(q.By):])
 	add(store.Namespace)
 	return dims
 }
@@ -76,14 +86,16 @@ func ofClusters(match map[store.Dimension]string) map[store.Dimension]string {
 
 // divide divides what is shared in rows of one step and cluster. The rows' values
 // are of dims, which begin with those asked for.
-func (s *Sharing) divide(rows []store.Row, q store.Query, by []store.Dimension, match map[store.Dimension]string) []*slice {
+func (q Question) divide(rows []store.Row, ask store.Query) []*slice {
+	s, by := q.Share, q.By
 	var takers, givers, rest []*slice
 	for _, row := range rows {
-		namespace, all := groupOf(q, q.GroupBy, row)
-		x := &slice{values: all[:len(by)], group: strings.Join(all[:len(by)], ":"), selected: selects(match, q.GroupBy, all, isPseudo(namespace))}
+		namespace, all := groupOf(ask, ask.GroupBy, row)
+		x := &slice{values: all[:len(by)], group: strings.Join(all[:len(by)], ":")}
+		x.selected = selects(q.Match, ask.GroupBy, all, isPseudo(namespace)) && q.Where.picks(ask.GroupBy, all)
 		x.Own = amountOf(namespace, row)
 		switch {
-		case slices.Contains(s.Names, namespace), !isPseudo(namespace) && s.shares(q.GroupBy, all):
+		case slices.Contains(s.Names, namespace), !isPseudo(namespace) && s.shares(ask.GroupBy, all):
 			givers = append(givers, x)
 		case isPseudo(namespace):
 			rest = append(rest, x)
@@ -92,7 +104,7 @@ func (s *Sharing) divide(rows []store.Row, q store.Query, by []store.Dimension, 
 		}
 	}
 	if s.By == ShareByWeights {
-		takers = s.named(takers, by, match)
+		takers = s.named(takers, by, q.Match)
 	}
 	var pool Amount
 	for _, x := range givers {
@@ -112,6 +124,18 @@ func (s *Sharing) shares(dims []store.Dimension, values []string) bool {
 		}
 	}
 	return false
+}
+
+// picks says that w picks a row; without one every row is.
+func (w *Where) picks(dims []store.Dimension, values []string) bool {
+	if w == nil {
+		return true
+	}
+	asked := make([]string, len(w.Dims))
+	for i, d := range w.Dims {
+		asked[i] = values[slices.Index(dims, d)]
+	}
+	return w.Pick(asked)
 }
 
 // selects says that a filter picks a row.
