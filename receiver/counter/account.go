@@ -146,7 +146,8 @@ func (s *shard) late(i uint32, a *account, x point, m *Sample, o *Outcome) {
 	case x.t < a.lastT-s.reorderMs:
 		s.behind(a, x, o)
 	case x.v/2 > a.lastV:
-		if !s.plausible(a.lastV, x.t, a.lastT) {
+		// No fall was seen, so the one before x showed no more than the newest.
+		if !s.plausible(a.lastV, x.t, a.lastT) || !s.plausible(x.v-a.lastV, x.t-s.reorderMs, x.t) || s.wasQuarantined(a, m) {
 			s.quarantine(a, m, o)
 			return
 		}

@@ -238,6 +238,25 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// An outlier that is sent again, after the counter went on, is the same outlier and
+// no sign of a counter that had come so far and started again.
+func TestOutlierSentAgain(t *testing.T) {
+	for _, joules := range []float64{9e6, 400_000} { // more than in five minutes, and more than in fifteen seconds
+		for _, age := range []float64{0, 3000} {
+			b := newBench(t)
+			b.at(-age-15, rawLine("package", 1))
+			b.at(-age, containerLine("c1", "package", 100))
+			b.at(0, containerLine("c1", "package", 200))
+			b.at(15, containerLine("c1", "package", joules))
+			b.at(30, containerLine("c1", "package", 230))
+			b.at(45, containerLine("c1", "package", 240))
+			b.at(15, containerLine("c1", "package", joules))
+			b.at(60, containerLine("c1", "package", 250))
+			b.booked("container/c1", power.Used, power.CPU, 250)
+		}
+	}
+}
+
 func TestQuarantineOfANode(t *testing.T) {
 	b := newBench(t)
 	b.at(0, rawLine("package", 1000), wattsLine("package", 100))

@@ -2,6 +2,7 @@ package counter
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/wattledger/wattledger/power"
 )
@@ -36,6 +37,15 @@ func (s *shard) quarantine(a *account, m *Sample, o *Outcome) {
 		s.quarantined = append(s.quarantined[:0], s.quarantined[1:]...)
 	}
 	s.quarantined = append(s.quarantined, q)
+}
+
+// wasQuarantined says whether the same sample was set aside before.
+func (s *shard) wasQuarantined(a *account, m *Sample) bool {
+	key := s.holders[a.holder].key(s)
+	zone, _ := splitZone(s.zones.name(a.zone))
+	return slices.ContainsFunc(s.quarantined, func(q Quarantined) bool {
+		return q.TMs == m.TMs && q.Value == m.Value && q.Holder == key && q.Component == a.comp && q.Zone == zone
+	})
 }
 
 // impossible says why a sample cannot be true.
