@@ -58,6 +58,7 @@ examples/*        -
 examples/influx-queries_test power store store/influx
 httpapi_test      store/local
 deployment        -
+clients           -
 deployment_test   configs
 `
 

@@ -104,8 +104,9 @@ type containerPower struct {
 
 // GET /power/containers
 func (a *api) powerContainers(w http.ResponseWriter, r *http.Request) error {
-	q := a.parse(r, "namespace", "workload", "pod", "node", "cluster", "limit", "cursor", "sort")
-	match := q.match("namespace", "pod", "node", "cluster", "workload")
+	q := a.parse(r, "namespace", "workload", "workload_type", "pod", "node", "cluster", "time_range", "limit", "cursor", "sort")
+	match := q.match("namespace", "workload_type", "pod", "node", "cluster", "workload")
+	stretch := q.duration("time_range", report.CurrentFor, time.Minute, 7*24*time.Hour)
 	limit := q.count("limit", defaultPage, maxPage)
 	sort := q.choice("sort", "-power_watts", "power_watts", "name", "-name")
 	from, at := q.page("/power/containers")
@@ -114,7 +115,7 @@ func (a *api) powerContainers(w http.ResponseWriter, r *http.Request) error {
 	}
 
 	page, err := a.reports.Power(r.Context(), store.PowerQuery{
-		FromMs: at.Add(-report.CurrentFor).UnixMilli(), ToMs: at.UnixMilli(), ByContainer: true,
+		FromMs: at.Add(-stretch).UnixMilli(), ToMs: at.UnixMilli(), ByContainer: true,
 		Match: match, By: store.PowerOrder(strings.TrimPrefix(sort, "-")), Ascending: sort[0] != '-',
 		Limit: limit, Cursor: from,
 	})

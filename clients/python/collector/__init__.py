@@ -1,0 +1,1 @@
+"""The names of the original collector, answered by Wattledger."""
