@@ -16,4 +16,4 @@ USER 65532:65532
 VOLUME /data
 EXPOSE 9201
 ENTRYPOINT ["/usr/local/bin/wattledger"]
-CMD ["serve", "--storage.path=/data"]
+CMD ["serve", "--storage.path=/data", "--web.listen-address=:9201"]

@@ -63,9 +63,16 @@ check:
 	go vet ./...
 	go test $(AT_ONCE) -skip '^TestMutants$$' $$(go list ./... | grep -vE '/(cmd|deployment|examples|backfill|test/(loadgen|torture|influxtest)|store/(influx|redis))(/|$$)')
 
-run: build
-	mkdir -p $(STORAGE)
-	bin/wattledger serve --storage.path=$(STORAGE) $(ARGS)
+# The compiler says nothing, so the clock does.
+run:
+	@echo "Building wattledger: about a minute the first time, more while modules are fetched; seconds after that. Then it serves."
+	@$(MAKE) --no-print-directory -s build & build=$$!; seconds=0; \
+	while kill -0 $$build 2>/dev/null; do \
+		sleep 1; seconds=$$((seconds + 1)); \
+		[ $$((seconds % 5)) != 0 ] || echo "  building for $$seconds s"; \
+	done; wait $$build
+	@mkdir -p $(STORAGE)
+	@bin/wattledger serve --storage.path=$(STORAGE) $(ARGS)
 
 demo: build
 	bin/wattledger demo $(ARGS)

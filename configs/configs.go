@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -78,6 +79,32 @@ type Web struct {
 	StopTime time.Duration `yaml:"stop_time"`
 }
 
+// Address is where the service listens: on this machine alone, unless the
+// configuration says otherwise or tokens say who may do what.
+func (w *Web) Address() string {
+	switch {
+	case w.ListenAddress != "":
+		return w.ListenAddress
+	case w.TokensFile != "":
+		return ":9201"
+	}
+	return "127.0.0.1:9201"
+}
+
+// Open reports whether other machines may do what this one may, without saying who they are.
+func (w *Web) Open() bool {
+	if w.TokensFile != "" || w.ConfigFile != "" {
+		return false
+	}
+	for _, address := range []string{w.Address(), w.IngestListenAddress, w.OperationsListenAddress} {
+		host, _, err := net.SplitHostPort(address)
+		if ip := net.ParseIP(host); err == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return true
+		}
+	}
+	return false
+}
+
 // CutOffTime is how long requests that were cut off may take to be booked.
 const CutOffTime = 2 * time.Second
 
@@ -125,7 +152,7 @@ type Setting struct {
 // Flags are the flags of every command, named as Prometheus names its own.
 var Flags = []Setting{
 	{"config.file", "", "Configuration file; without it the built-in defaults hold."},
-	{"web.listen-address", "web.listen_address", "Address to listen on."},
+	{"web.listen-address", "web.listen_address", "Address to listen on; 127.0.0.1:9201 without it, :9201 where there are tokens."},
 	{"web.config.file", "web.config_file", "File that enables TLS and authentication."},
 	{"storage.path", "storage.path", "Folder of the books and the journal."},
 	{"log.level", "log.level", "debug, info, warn or error."},
@@ -151,47 +178,59 @@ var Variables = []Setting{
 // on the command line, by the names in Flags.
 func Load(flags map[string]string, getenv func(string) string) (*Config, error) {
 	c := Default()
+	var list faults
 	if path := flags["config.file"]; path != "" {
 		file, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("config.file: %w", err)
 		}
-		if err := c.read(file); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
+		list.add(path, c.read(file))
 	}
 	for _, v := range Variables {
 		value, err := variable(v.Name, getenv)
-		if err != nil {
-			return nil, err
-		}
-		if value == "" {
-			continue
-		}
-		if err := c.set(v.Key, value); err != nil {
-			return nil, fmt.Errorf("%s: %w", v.Name, err)
+		list.add("", err)
+		if value != "" {
+			list.add(v.Name, c.set(v.Key, value))
 		}
 	}
 	for name, value := range flags {
 		i := slices.IndexFunc(Flags, func(s Setting) bool { return s.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown flag %q", name)
-		}
-		if Flags[i].Key == "" {
-			continue
-		}
-		if err := c.set(Flags[i].Key, value); err != nil {
-			return nil, fmt.Errorf("--%s: %w", name, err)
+			list.add("", fmt.Errorf("unknown flag %q", name))
+		} else if Flags[i].Key != "" {
+			list.add("--"+name, c.set(Flags[i].Key, value))
 		}
 	}
 	if d := Default(); c.Kepler.Interval != d.Kepler.Interval && c.Accounting.MaxGaugeGap == d.Accounting.MaxGaugeGap {
 		c.Accounting.MaxGaugeGap = 3 * c.Kepler.Interval
 	}
-	if err := c.Check(); err != nil {
+	list.add("", c.Check())
+	if err := list.err(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
+
+// faults are all that is wrong, so that people mend it in one go.
+type faults []error
+
+// add takes what is wrong with the thing of a name, each fault of several by itself.
+func (list *faults) add(name string, err error) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok && err != nil {
+		for _, one := range several.Unwrap() {
+			list.add(name, one)
+		}
+		return
+	}
+	if err != nil && name != "" {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	if err != nil {
+		*list = append(*list, err)
+	}
+}
+
+func (list faults) err() error { return errors.Join(list...) }
 
 // Default returns the configuration of wattledger.yaml.
 func Default() *Config {
@@ -248,55 +287,56 @@ func (c *Config) Ledger() (ledger.Config, error) {
 	}, nil
 }
 
-// Check says what is wrong with c, the files it names included.
+// Check says all that is wrong with c, the files it names included.
 func (c *Config) Check() error {
-	switch {
-	case c.Web.ListenAddress == "":
-		return errors.New("web.listen_address must not be empty")
-	case c.Log.Format != "text" && c.Log.Format != "json":
-		return fmt.Errorf("log.format %q: allowed are text, json", c.Log.Format)
-	case c.Storage.Path == "":
-		return errors.New("storage.path must not be empty")
-	case c.Storage.FlushInterval <= 0 || c.Storage.FlushInterval > time.Minute:
-		return fmt.Errorf("storage.flush_interval %v: must be above 0 and at most 1m", c.Storage.FlushInterval)
-	case c.Storage.SnapshotInterval < c.Storage.FlushInterval:
-		return fmt.Errorf("storage.snapshot_interval %v: must not be shorter than flush_interval", c.Storage.SnapshotInterval)
-	case c.Storage.StopTime <= 0:
-		return fmt.Errorf("storage.stop_time %v: must be above 0", c.Storage.StopTime)
-	case c.Web.StopTime <= 0:
-		return fmt.Errorf("web.stop_time %v: must be above 0", c.Web.StopTime)
-	case c.Web.StopTime+CutOffTime+c.Storage.StopTime >= gracePeriod:
-		return fmt.Errorf("web.stop_time %v and storage.stop_time %v: with %v for requests that are cut off they must stay below %v, after which Kubernetes kills a pod",
-			c.Web.StopTime, c.Storage.StopTime, CutOffTime, gracePeriod)
-	case c.Storage.InspectInterval < 0:
-		return fmt.Errorf("storage.inspect_interval %v: must not be below 0", c.Storage.InspectInterval)
-	case !slices.Contains([]string{"off", "warn", "run"}, c.Backfill.OnStart):
-		return fmt.Errorf("backfill.on_start %q: allowed are off, warn, run", c.Backfill.OnStart)
-	case c.Backfill.OnStart == "run" && c.Kepler.PrometheusURL == "":
-		return errors.New("backfill.on_start run: needs kepler.prometheus_url")
-	case c.Backfill.MinGap < time.Minute:
-		return fmt.Errorf("backfill.min_gap %v: must be at least 1m", c.Backfill.MinGap)
-	case c.Kepler.Interval < time.Second || c.Kepler.Interval > 10*time.Minute:
-		return fmt.Errorf("kepler.interval %v: must be from 1s to 10m", c.Kepler.Interval)
+	var list faults
+	unless := func(ok bool, format string, values ...any) {
+		if !ok {
+			list.add("", fmt.Errorf(format, values...))
+		}
 	}
-	if err := c.Receiver.Check(); err != nil {
-		return fmt.Errorf("receiver: %w", err)
-	}
-	if err := c.Accounting.Check(); err != nil {
-		return err // names its section itself
-	}
-	if err := c.Transform.Check(); err != nil {
-		return fmt.Errorf("transform: %w", err)
-	}
-	if _, err := dimension.New(c.Dimensions, c.Labels); err != nil {
-		return err
-	}
+	unless(c.Log.Format == "text" || c.Log.Format == "json", "log.format %q: allowed are text, json", c.Log.Format)
+	unless(c.Storage.Path != "", "storage.path must not be empty")
+	unless(c.Storage.FlushInterval > 0 && c.Storage.FlushInterval <= time.Minute,
+		"storage.flush_interval %v: must be above 0 and at most 1m", c.Storage.FlushInterval)
+	unless(c.Storage.SnapshotInterval >= c.Storage.FlushInterval,
+		"storage.snapshot_interval %v: must not be shorter than flush_interval", c.Storage.SnapshotInterval)
+	unless(c.Storage.StopTime > 0, "storage.stop_time %v: must be above 0", c.Storage.StopTime)
+	unless(c.Web.StopTime > 0, "web.stop_time %v: must be above 0", c.Web.StopTime)
+	unless(c.Web.StopTime+CutOffTime+c.Storage.StopTime < gracePeriod,
+		"web.stop_time %v and storage.stop_time %v: with %v for requests that are cut off they must stay below %v, after which Kubernetes kills a pod",
+		c.Web.StopTime, c.Storage.StopTime, CutOffTime, gracePeriod)
+	unless(c.Storage.InspectInterval >= 0, "storage.inspect_interval %v: must not be below 0", c.Storage.InspectInterval)
+	unless(slices.Contains([]string{"off", "warn", "run"}, c.Backfill.OnStart), "backfill.on_start %q: allowed are off, warn, run", c.Backfill.OnStart)
+	unless(c.Backfill.OnStart != "run" || c.Kepler.PrometheusURL != "", "backfill.on_start run: needs kepler.prometheus_url")
+	unless(c.Backfill.MinGap >= time.Minute, "backfill.min_gap %v: must be at least 1m", c.Backfill.MinGap)
+	unless(c.Kepler.Interval >= time.Second && c.Kepler.Interval <= 10*time.Minute, "kepler.interval %v: must be from 1s to 10m", c.Kepler.Interval)
+	unless(c.Query.Engine == "local" || c.Query.Engine == "influx", "query.engine %q: allowed are local, influx", c.Query.Engine)
+	unless(c.Query.Engine != "influx" || c.InfluxDB.URL != "", "query.engine influx: influxdb.url is not set")
+	list.add("receiver", c.Receiver.Check())
+	list.add("", c.Accounting.Check()) // names its section itself, as the next
+	_, err := dimension.New(c.Dimensions, c.Labels)
+	list.add("", err)
+	list.add("transform", c.Transform.Check())
 	if err := c.API.Check(); err != nil {
-		return fmt.Errorf("api.%w", err)
+		list.add("", fmt.Errorf("api.%w", err))
 	}
-	if err := c.Store.Check(); err != nil {
-		return fmt.Errorf("store: %w", err)
+	list.add("store", c.Store.Check())
+	list.add("", c.checkURLs())
+	if c.InfluxDB.URL != "" {
+		list.add("", c.InfluxDB.Check()) // names its section itself, as the next
 	}
+	if c.Redis.URL != "" {
+		list.add("", c.Redis.Check())
+	}
+	list.add("web", c.Web.check())
+	_, _, err = c.Tables()
+	list.add("", err)
+	return list.err()
+}
+
+func (c *Config) checkURLs() error {
+	var list faults
 	for _, u := range []struct {
 		key, value string
 		schemes    []string
@@ -310,30 +350,10 @@ func (c *Config) Check() error {
 		}
 		// The error of url.Parse repeats the URL, password included.
 		if parsed, err := url.Parse(u.value); err != nil || !slices.Contains(u.schemes, parsed.Scheme) {
-			return fmt.Errorf("%s: want a URL that begins with %s://", u.key, strings.Join(u.schemes, ":// or "))
+			list.add("", fmt.Errorf("%s: want a URL that begins with %s://", u.key, strings.Join(u.schemes, ":// or ")))
 		}
 	}
-	switch {
-	case c.Query.Engine != "local" && c.Query.Engine != "influx":
-		return fmt.Errorf("query.engine %q: allowed are local, influx", c.Query.Engine)
-	case c.Query.Engine == "influx" && c.InfluxDB.URL == "":
-		return errors.New("query.engine influx: influxdb.url is not set")
-	}
-	if c.InfluxDB.URL != "" {
-		if err := c.InfluxDB.Check(); err != nil {
-			return err // names its section itself
-		}
-	}
-	if c.Redis.URL != "" {
-		if err := c.Redis.Check(); err != nil {
-			return err
-		}
-	}
-	if err := c.Web.check(); err != nil {
-		return fmt.Errorf("web: %w", err)
-	}
-	_, _, err := c.Tables()
-	return err
+	return list.err()
 }
 
 // check looks into the files that say who may do what as well.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,7 +124,7 @@ influxdb: {bucket: 123}
 			t.Errorf("%s is %v, want %v", key, got, want)
 		}
 	}
-	f("web.listen_address", c.Web.ListenAddress, ":1")
+	f("web.listen_address", c.Web.Address(), ":1")
 	f("log.level", c.Log.Level, slog.LevelDebug)
 	f("storage.path", c.Storage.Path, "from-flag")
 	f("minutes_retention", c.Store.MinutesRetention, 60*24*time.Hour)
@@ -205,6 +206,62 @@ func TestLoadErrors(t *testing.T) {
 	_, err = Load(nil, func(name string) string { return map[string]string{"ELECTRICITY_RATE": "0,12"}[name] })
 	if err == nil || err.Error() != `ELECTRICITY_RATE: "0,12" is not a number` {
 		t.Errorf("error is %v, want one that names the variable and what it takes", err)
+	}
+}
+
+// All that is wrong is said at once, wherever it stands.
+func TestLoadTellsAllFaults(t *testing.T) {
+	_, err := Load(file(t, "wab: {}\nlog: {level: loud, format: xml}\nstore: {minutes_retention: 30}\nbackfill: {min_gap: 1s}\n"),
+		func(name string) string { return map[string]string{"COOLING_FACTOR": "warm"}[name] })
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for _, want := range []string{`line 1: unknown key "wab"`, "line 2: log.level", "line 3: store.minutes_retention", "COOLING_FACTOR: ", `log.format "xml"`, "backfill.min_gap 1s"} {
+		if !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, want) }) {
+			t.Errorf("no line with %q:\n%v", want, err)
+		}
+	}
+	if len(lines) != 6 {
+		t.Errorf("%d lines, want 6:\n%v", len(lines), err)
+	}
+}
+
+// Without tokens nobody but this machine is served, unless somebody says so.
+func TestWebAddress(t *testing.T) {
+	f := func(w Web, address string, open bool) {
+		t.Helper()
+		if w.Address() != address || w.Open() != open {
+			t.Errorf("%+v listens on %s, open %v; want %s, %v", w, w.Address(), w.Open(), address, open)
+		}
+	}
+	f(Web{}, "127.0.0.1:9201", false)
+	f(Web{TokensFile: "x"}, ":9201", false)
+	f(Web{ListenAddress: ":1"}, ":1", true)
+	f(Web{ListenAddress: "localhost:1"}, "localhost:1", false)
+	f(Web{ListenAddress: "[::1]:1"}, "[::1]:1", false)
+	f(Web{IngestListenAddress: "10.0.0.1:1"}, "127.0.0.1:9201", true)
+	f(Web{ListenAddress: ":1", ConfigFile: "x"}, ":1", false)
+}
+
+// The block that is printed is the one that is shipped, with another address.
+func TestRemoteWrite(t *testing.T) {
+	type block struct {
+		Global struct {
+			ExternalLabels map[string]string `yaml:"external_labels"`
+		} `yaml:"global"`
+		RemoteWrite []map[string]any `yaml:"remote_write"`
+	}
+	var got, want block
+	if err := yaml.Unmarshal([]byte(RemoteWrite("http://x/write")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(prometheus), &want); err != nil {
+		t.Fatal(err)
+	}
+	want.RemoteWrite[0]["url"] = "http://x/write"
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

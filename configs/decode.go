@@ -56,13 +56,15 @@ func (c *Config) set(key, value string) error {
 }
 
 func (c *Config) take(node *yaml.Node) error {
-	if err := plain(node, reflect.TypeFor[Config](), ""); err != nil {
-		return err
+	wrong := plain(node, reflect.TypeFor[Config](), "")
+	if wrong != nil && node.Kind != yaml.MappingNode {
+		return wrong
 	}
+	// What is wrong is out of the document; the rest is looked at all the same.
 	if err := node.Decode(c); err != nil {
-		return plainYAML(err)
+		return errors.Join(wrong, plainYAML(err))
 	}
-	return nil
+	return wrong
 }
 
 var (
@@ -71,6 +73,7 @@ var (
 )
 
 // plain walks a document beside the type it is meant for, finds unknown keys,
+// takes these and wrong values out, so that all of them are found at once,
 // and turns durations (5m, 30d) and sizes (32MiB) into what the YAML package
 // understands.
 func plain(node *yaml.Node, t reflect.Type, path string) error {
@@ -161,6 +164,8 @@ func plainKeys(node *yaml.Node, t reflect.Type, path string) error {
 			fields[name] = f.Type
 		}
 	}
+	var list faults
+	var good []*yaml.Node
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key := node.Content[i]
 		full := strings.TrimPrefix(path+"."+key.Value, ".")
@@ -170,13 +175,17 @@ func plainKeys(node *yaml.Node, t reflect.Type, path string) error {
 			if near := suggest.Nearest(key.Value, slices.Collect(maps.Keys(fields))); near != "" {
 				hint = fmt.Sprintf("; did you mean %q?", near)
 			}
-			return fmt.Errorf("line %d: unknown key %q%s", key.Line, full, hint)
+			list.add("", fmt.Errorf("line %d: unknown key %q%s", key.Line, full, hint))
+			continue
 		}
-		if err := plain(node.Content[i+1], field, full); err != nil {
-			return err
+		err := plain(node.Content[i+1], field, full)
+		list.add("", err)
+		if err == nil || field.Kind() == reflect.Struct && node.Content[i+1].Kind == yaml.MappingNode {
+			good = append(good, key, node.Content[i+1])
 		}
 	}
-	return nil
+	node.Content = good
+	return list.err()
 }
 
 // duration reads what time.ParseDuration does, and days and weeks: 30d, 2w, 1d12h.

@@ -66,6 +66,9 @@ func (c *Config) Notices() []string {
 	if c.Metrics.Book == "psys" {
 		list = append(list, "metrics.book psys: nodes without a psys zone, and legacy nodes, book nothing under it for what only package and dram show")
 	}
+	if c.Web.Open() {
+		list = append(list, "everybody who reaches "+c.Web.Address()+" may write and read: give web.tokens_file (wattledger token new), or listen on 127.0.0.1")
+	}
 	return list
 }
 
@@ -90,22 +93,6 @@ func (c *Config) Explain(w io.Writer) error {
 		b.WriteString("  " + line)
 	}
 
-	p, cost := tariff.Flat(), c.Transform.Cost
-	each := p.Cost(power.MicrojoulesPerKWh)
-	fmt.Fprintf(&b, "\nCost model %s:\n", p.Model)
-	fmt.Fprintf(&b, "  1 kWh costs %.6g %s: electricity %.6g, cooling %.6g, carbon %.6g (%.6g kgCO2e)\n",
-		each.Total(), p.Currency, each.Electricity, each.Cooling, each.Carbon, each.CarbonKg)
-	fmt.Fprintf(&b, "  this implies a PUE of %.6g and %.6g kgCO2e for each kWh used by the machines\n", p.ImpliedPUE(), p.ImpliedCarbonKgPerKWh())
-	if len(cost.Bands) == 0 {
-		b.WriteString("  at all times\n")
-	} else {
-		fmt.Fprintf(&b, "  outside these bands, in the local time of %s; the first that holds decides:\n", cost.TimeZone)
-		for i, band := range cost.Bands {
-			fmt.Fprintf(&b, "    %d. %s\n", i+1, band)
-		}
-	}
-	fmt.Fprintf(&b, "  idle energy: %s\n", c.Transform.IdlePolicy)
-
 	fmt.Fprintf(&b, "\nClassification: %d rules, %s\n", len(rules.Rules()), orBuiltIn(c.Transform.RulesFile))
 	b.WriteString("\nLimits:\n")
 	for _, s := range []struct {
@@ -123,6 +110,21 @@ func (c *Config) Explain(w io.Writer) error {
 	for _, notice := range c.Notices() {
 		b.WriteString("\nNote: " + notice + "\n")
 	}
+	p, cost := tariff.Flat(), c.Transform.Cost
+	each := p.Cost(power.MicrojoulesPerKWh)
+	fmt.Fprintf(&b, "\nCost model %s:\n", p.Model)
+	fmt.Fprintf(&b, "  1 kWh costs %.6g %s: electricity %.6g, cooling %.6g, carbon %.6g (%.6g kgCO2e)\n",
+		each.Total(), p.Currency, each.Electricity, each.Cooling, each.Carbon, each.CarbonKg)
+	fmt.Fprintf(&b, "  this implies a PUE of %.6g and %.6g kgCO2e for each kWh used by the machines\n", p.ImpliedPUE(), p.ImpliedCarbonKgPerKWh())
+	if len(cost.Bands) == 0 {
+		b.WriteString("  at all times\n")
+	} else {
+		fmt.Fprintf(&b, "  outside these bands, in the local time of %s; the first that holds decides:\n", cost.TimeZone)
+		for i, band := range cost.Bands {
+			fmt.Fprintf(&b, "    %d. %s\n", i+1, band)
+		}
+	}
+	fmt.Fprintf(&b, "  idle energy: %s\n", c.Transform.IdlePolicy)
 	_, err = w.Write(b.Bytes())
 	return err
 }

@@ -51,7 +51,7 @@ run() {
 	buildah)
 		container=$(buildah $(buildah_flags) from --pull-never "$IMAGE")
 		trap 'buildah $(buildah_flags) rm "$container" >/dev/null' EXIT
-		[ $# -gt 0 ] || set -- serve --storage.path=/data
+		[ $# -gt 0 ] || set -- serve --storage.path=/data --web.listen-address=:9201
 		buildah $(buildah_flags) run --isolation chroot "$container" -- /usr/local/bin/wattledger "$@"
 		;;
 	*) "$engine" run --rm -p "$PORT:9201" -v wattledger:/data "$IMAGE" "$@" ;;

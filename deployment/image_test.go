@@ -83,7 +83,7 @@ func TestImage(t *testing.T) {
 	if _, ok := config.Volumes["/data"]; !ok || config.User != "65532:65532" {
 		t.Errorf("image has user %q and volumes %v, want 65532:65532 and /data", config.User, config.Volumes)
 	}
-	if got := strings.Join(append(config.Entrypoint, config.Cmd...), " "); got != "/usr/local/bin/wattledger serve --storage.path=/data" {
+	if got := strings.Join(append(config.Entrypoint, config.Cmd...), " "); got != "/usr/local/bin/wattledger serve --storage.path=/data --web.listen-address=:9201" {
 		t.Errorf("image runs %q", got)
 	}
 

@@ -14,12 +14,19 @@ import (
 // to ask the one that holds it.
 type FolderLock struct{ file *os.File }
 
-// An InUseError says that another process holds the lock, and where it listens;
-// empty if it does not say.
-type InUseError struct{ Path, Address string }
+// An InUseError says that another process holds the lock, which one, and where it
+// listens; empty if it does not say.
+type InUseError struct{ Path, Address, Process string }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("storage.path %s: in use by another process", e.Path)
+	text := fmt.Sprintf("storage.path %s: in use by another process", e.Path)
+	if e.Process != "" {
+		text += ", " + e.Process
+	}
+	if e.Address != "" {
+		text += ", which serves at " + e.Address
+	}
+	return text
 }
 
 // Lock makes sure that no other process uses the storage path.
@@ -34,14 +41,20 @@ func Lock(path string) (*FolderLock, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		said, _ := io.ReadAll(io.LimitReader(f, 256)) // what cannot be read says nothing
 		f.Close()
-		return nil, &InUseError{path, strings.TrimSpace(string(said))}
+		address, process, _ := strings.Cut(string(said), "\n")
+		return nil, &InUseError{path, strings.TrimSpace(address), strings.TrimSpace(process)}
 	}
 	// What the last holder said is true no more.
 	if err := f.Truncate(0); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
 	}
-	return &FolderLock{f}, nil
+	l := &FolderLock{f}
+	if err := l.tell(""); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("storage.path %s: not writable: %w", path, err)
+	}
+	return l, nil
 }
 
 // Tell notes in the lock where its holder listens.
@@ -53,7 +66,12 @@ func (l *FolderLock) Tell(at net.Addr) error {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	_, err = l.file.WriteAt([]byte(net.JoinHostPort(host, port)+"\n"), 0)
+	return l.tell(net.JoinHostPort(host, port))
+}
+
+// tell writes a line with an address and one with the process.
+func (l *FolderLock) tell(address string) error {
+	_, err := l.file.WriteAt(fmt.Appendf(nil, "%s\nprocess %d\n", address, os.Getpid()), 0)
 	return err
 }
 

@@ -63,7 +63,7 @@ func openFronts(cfg *configs.Web, routes httpapi.Handlers, logger *slog.Logger) 
 			rest &^= o.part
 		}
 	}
-	if err := open("listen-address", cfg.ListenAddress, rest); err != nil {
+	if err := open("listen_address", cfg.Address(), rest); err != nil {
 		return nil, err
 	}
 	for _, o := range own {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/wattledger/wattledger/configs"
+	"github.com/wattledger/wattledger/internal/suggest"
 )
 
 // version is set by the linker.
@@ -39,7 +41,7 @@ Commands:
   token new     make a token for web.tokens_file
   version       print the version
 
-Run "wattledger <command> -h" for the flags of a command.
+Run "wattledger help COMMAND" for the flags of a command.
 `
 
 // errUsage marks mistakes of the caller: wrong flags, a wrong configuration, a
@@ -99,11 +101,59 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		fmt.Fprintf(stdout, "wattledger %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil
 	case "help":
-		fmt.Fprint(stdout, usage)
-		return nil
+		if len(args) == 0 {
+			fmt.Fprint(stdout, usage)
+			return nil
+		}
+		return help(ctx, args, stdout, stderr)
 	}
 	fmt.Fprint(stderr, usage)
-	return fmt.Errorf("%w: unknown command %q", errUsage, name)
+	return fmt.Errorf("%w: unknown command %q%s", errUsage, name, guess(name, commands()))
+}
+
+// help tells of one command what its own -h does.
+func help(ctx context.Context, words []string, stdout, stderr io.Writer) error {
+	if !slices.Contains(commands(), words[0]) {
+		return fmt.Errorf("%w: unknown command %q%s", errUsage, words[0], guess(words[0], commands()))
+	}
+	switch words[0] {
+	case "help", "version":
+		fmt.Fprint(stdout, usage)
+		return nil
+	case "token":
+		words = []string{"token", "new"}
+	}
+	return command(ctx, append(slices.Clone(words), "-h"), stdout, stderr)
+}
+
+// commands are those that the usage lists, and help.
+func commands() (names []string) {
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+) `).FindAllStringSubmatch(usage, -1) {
+		names = append(names, m[1])
+	}
+	return append(names, "help")
+}
+
+// guess says what somebody may have meant.
+func guess(name string, known []string) string {
+	if near := suggest.Nearest(name, known); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	return ""
+}
+
+// flagError says what is wrong with the flags of a command.
+func flagError(set *flag.FlagSet, err error) error {
+	hint := ""
+	if _, name, ok := strings.Cut(err.Error(), "flag provided but not defined: -"); ok {
+		var known []string
+		set.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+		err = fmt.Errorf("unknown flag --%s", strings.TrimPrefix(name, "-"))
+		if near := suggest.Nearest(strings.TrimPrefix(name, "-"), known); near != "" {
+			hint = "; did you mean --" + near + "?"
+		}
+	}
+	return fmt.Errorf("%w: %w%s; %s -h lists the flags", errUsage, err, hint, set.Name())
 }
 
 // flags returns the flags that every command which reads the configuration has.
@@ -140,7 +190,7 @@ func loadFlags(name string, set *flag.FlagSet, given func() map[string]string, a
 			set.Usage()
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: %w; wattledger %s -h lists the flags", errUsage, err, name)
+		return nil, flagError(set, err)
 	}
 	if set.NArg() > 0 {
 		return nil, fmt.Errorf("%w: unexpected argument %q", errUsage, set.Arg(0))
@@ -162,7 +212,11 @@ func serveCommand(ctx context.Context, name string, args []string, stderr io.Wri
 	if name == "demo" {
 		return demoCommand(ctx, cfg, logger)
 	}
-	return run(ctx, cfg, logger, nil)
+	var listening func(string)
+	if isTerminal(stderr) {
+		listening = func(address string) { fmt.Fprint(stderr, banner(cfg, address)) }
+	}
+	return run(ctx, cfg, logger, listening)
 }
 
 func checkConfig(args []string, stdout, stderr io.Writer) error {

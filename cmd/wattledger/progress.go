@@ -27,12 +27,16 @@ type display struct {
 }
 
 func newDisplay(w io.Writer, logger *slog.Logger, name string) *display {
-	d := &display{w: w, logger: logger, name: name, now: time.Now}
-	if f, ok := w.(*os.File); ok {
-		about, err := f.Stat()
-		d.terminal = err == nil && about.Mode()&os.ModeCharDevice != 0
+	return &display{w: w, terminal: isTerminal(w), logger: logger, name: name, now: time.Now}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
 	}
-	return d
+	about, err := f.Stat()
+	return err == nil && about.Mode()&os.ModeCharDevice != 0
 }
 
 func (d *display) event(e httpapi.Event) {

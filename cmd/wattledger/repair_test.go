@@ -181,7 +181,7 @@ func TestRepairNeedsTheStorage(t *testing.T) {
 		t.Errorf("good storage: %v, %q", err, out.String())
 	}
 	l := startLine(t, dir, useStorage)
-	if err := run(); err == nil || !strings.Contains(err.Error(), "in use by another process; stop it first") {
+	if err := run(); err == nil || !strings.Contains(err.Error(), "in use by another process, process ") || !strings.HasSuffix(err.Error(), "; stop it first") {
 		t.Errorf("beside a server: %v", err)
 	}
 	l.stop()

@@ -32,6 +32,9 @@ func run(ctx context.Context, cfg *configs.Config, logger *slog.Logger, listenin
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	lock, err := ledger.Lock(cfg.Storage.Path)
+	if errors.As(err, new(*ledger.InUseError)) {
+		return fmt.Errorf("%w: %w; stop it, or give another --storage.path", errUsage, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}

@@ -39,7 +39,7 @@ func tokenCommand(args []string, stdout, stderr io.Writer) error {
 			set.PrintDefaults()
 			return err
 		}
-		return fmt.Errorf("%w: %w; wattledger token new -h lists the flags", errUsage, err)
+		return flagError(set, err)
 	}
 	if set.NArg() > 0 {
 		return fmt.Errorf("%w: unexpected argument %q", errUsage, set.Arg(0))
