@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -507,5 +508,42 @@ func TestClockSetBack(t *testing.T) {
 		b.booked("node/", power.Active, power.CPU, 2*used)
 		b.booked("container/c1", power.Used, power.CPU, used)
 		b.booked("container/c2", power.Used, power.CPU, used-590)
+	}
+}
+
+// A clock that is ahead for a while and set back, again and again, on a node whose
+// register wraps: whoever sends goes on sending, and now and then sends again what
+// was not answered.
+func TestClockStepsOverWraps(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		b := newBench(t)
+		ahead, until, x := 0.0, 0.0, 0.0
+		wrap := 60_000 + r.Float64()*20000
+		var sent [][]sample
+		for second := -3000.0; second < 3000; second += 15 {
+			if second >= until {
+				if ahead > 0 && r.IntN(3) == 0 {
+					second += ahead + 6 // nothing is sent before the clock has passed what was
+				}
+				ahead = 0
+				if second < 2500 && r.IntN(20) == 0 {
+					ahead, until = math.Round(r.Float64()*200), second+math.Round(r.Float64()*100)
+				}
+			}
+			x = second + 3000
+			raw := math.Mod(100+90*x, wrap)
+			sent = append(sent, b.samples(second+ahead, rawLine("package", raw), activeLine("package", 5000+60*x), idleLine("package", 9000+30*x),
+				containerLine("c1", "package", 5000+10*x)))
+			b.send(sent[len(sent)-1])
+			if second < 2500 && r.IntN(10) == 0 {
+				b.send(sent[max(0, len(sent)-1-r.IntN(24))])
+			}
+		}
+		b.booked("node/", power.Used, power.CPU, 90*x)
+		b.booked("container/c1", power.Used, power.CPU, 10*x)
+		if t.Failed() {
+			t.Fatalf("seed %d, wrap %v", seed, wrap)
+		}
 	}
 }
