@@ -30,6 +30,7 @@ const usage = `Usage: wattledger [command] [flags]
 
 Commands:
   serve         take remote write and answer queries (the default)
+  query cost    print what teams, namespaces, labels … used and cost, as a table, JSON or CSV
   check-config  say what the configuration means, or what is wrong with it
   backfill      book what a Prometheus has stored and the books lack
   rerate        give stored rows the prices in force, after these have changed
@@ -83,6 +84,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return serveCommand(ctx, name, args, stderr)
 	case "check-config":
 		return checkConfig(args, stdout, stderr)
+	case "query":
+		return queryCommand(ctx, args, stdout)
 	case "backfill":
 		return backfillCommand.run(ctx, args, stdout, stderr)
 	case "remap":
@@ -122,6 +125,8 @@ func help(ctx context.Context, words []string, stdout, stderr io.Writer) error {
 		return nil
 	case "token":
 		words = []string{"token", "new"}
+	case "query":
+		words = []string{"query", "cost"}
 	}
 	return command(ctx, append(slices.Clone(words), "-h"), stdout, stderr)
 }
