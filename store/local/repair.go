@@ -300,6 +300,11 @@ func (r *rescue) scan(ctx context.Context, table, query, key string, columns int
 			if k >= 0 {
 				last, _ = values[k].(int64)
 			}
+			for i, v := range values {
+				if b, blob := v.([]byte); blob && b == nil { // an empty blob is read so, and would be written as NULL
+					values[i] = []byte{}
+				}
+			}
 			n++
 			if err := f(values); err != nil {
 				return last, n, nil, err
