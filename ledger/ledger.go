@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/wattledger/wattledger/power"
 	"github.com/wattledger/wattledger/receiver/counter"
 	"github.com/wattledger/wattledger/receiver/decode"
 	"github.com/wattledger/wattledger/receiver/journal"
@@ -101,6 +102,10 @@ func newLedger(cfg Config, log journal.Journal, books *local.Store, logger *slog
 	if err != nil {
 		return nil, err
 	}
+	m.directory.WarnOverflow(func(t power.Tag) {
+		logger.Warn("a label has too many values, or one that is too long; further ones are kept as __overflow__",
+			"label", t.Name, "max_values", cfg.Dimensions.MaxValues(), "fix", "raise labels.max_values, or add the label to labels.drop")
+	})
 	return &Ledger{
 		memory: m, Books: books, cfg: cfg, log: log, logger: logger,
 		flush: newFlusher(cfg, m, books, log, logger, reg),

@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type memoryMetrics struct {
 	memory *memory
 
-	series, ignored, pods, holders, refused *prometheus.Desc
+	series, ignored, pods, holders, refused, over *prometheus.Desc
 }
 
 func newMemoryMetrics(m *memory) *memoryMetrics {
@@ -18,6 +18,7 @@ func newMemoryMetrics(m *memory) *memoryMetrics {
 		pods:    d("wattledger_directory_pods", "Pods that are known."),
 		holders: d("wattledger_directory_holders", "Containers and VMs that are described."),
 		refused: d("wattledger_directory_refused_total", "Facts refused because max_pods were known."),
+		over:    d("wattledger_overflowing_labels", "Labels and annotations with more values than labels.max_values; the rest is __overflow__."),
 	}
 }
 
@@ -33,5 +34,6 @@ func (m *memoryMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.ignored, float64(ignored))
 	gauge(m.pods, float64(pods))
 	gauge(m.holders, float64(holders))
+	gauge(m.over, float64(len(m.memory.directory.Overflowing())))
 	ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(refused))
 }

@@ -152,7 +152,7 @@ func NewDirectory(c Config, classifier *classify.Classifier, rules *dimension.Ru
 
 func (d *Directory) clear() {
 	d.pods, d.images, d.owners, d.places = roll[*pod]{}, roll[*running]{}, roll[*owned]{}, roll[*place]{}
-	d.values, d.rulesMs = values{}, 0
+	d.values, d.rulesMs = values{warn: d.values.warn}, 0
 	d.names, d.ids = index.Index{}, index.Index{}
 	d.holders, d.free, d.asked = nil, nil, audience{}
 }

@@ -178,6 +178,7 @@ func (x *holder) at(startMs int64) *power.Holder {
 type values struct {
 	of   map[power.Tag]map[string]int64 // without Value → value → when it was last told
 	over map[power.Tag]uint64           // how often a value was one too many
+	warn func(power.Tag)                // told of each when it first was; nil for nobody
 	tags map[power.Tags]power.Tags
 }
 
@@ -194,7 +195,9 @@ func (v *values) bound(kind power.TagKind, name, value string, most int, ms int6
 	}
 	last, ok := known[value]
 	if len(value) > dimension.MaxValueBytes || !ok && len(known) >= most {
-		v.over[key]++
+		if v.over[key]++; v.over[key] == 1 && v.warn != nil {
+			v.warn(key)
+		}
 		return dimension.Overflow
 	}
 	known[value] = max(last, ms)
@@ -239,6 +242,14 @@ func (v *values) forget(beforeMs int64) {
 		}
 	}
 	v.tags = nil
+}
+
+// WarnOverflow has warn told of each label or annotation, without a value, once it has
+// more values than are told apart. It is called while the directory is locked.
+func (d *Directory) WarnOverflow(warn func(power.Tag)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.values.warn = warn
 }
 
 // Overflowing returns the tags, without values, that have had more values than are
