@@ -47,7 +47,8 @@ transform         internal/... power store transform/*
 report            power store
 period            internal/suggest
 opencost          internal/suggest period power report store
-httpapi           access internal/refusal internal/suggest opencost period power report store transform/classify
+httpapi/apidoc    -
+httpapi           access httpapi/apidoc internal/refusal internal/suggest opencost period power report store transform/classify
 backfill          internal/durable ledger power receiver/journal receiver/metric store store/local transform
 backfill_test     configs internal/cluster/...
 configs           access internal/suggest ledger power receiver receiver/* transform transform/* store/* httpapi

@@ -137,6 +137,7 @@ type api struct {
 	logger     *slog.Logger
 	metrics    metrics
 	page       page
+	docs       page
 	slots      chan struct{} // one token per question being asked of the store
 	busy       sync.Mutex    // held by the one task that may run: two would restate each other's rows
 	// crossOrigin keeps pages of other origins from writing with the reach of
@@ -171,6 +172,7 @@ func New(cfg Config, books store.Querier, classifier Classifier, ops Operations,
 		logger:      logger,
 		metrics:     newMetrics(reg),
 		page:        newPage(),
+		docs:        newDocs(),
 		slots:       make(chan struct{}, cfg.MaxQueries),
 		crossOrigin: http.NewCrossOriginProtection(),
 	}

@@ -34,6 +34,7 @@ func (a *api) routes() []route {
 	rs := []route{
 		{path: "/", get: a.servePage, who: forAll},
 		{path: "/openapi.yaml", get: a.serveOpenAPI, who: forAll},
+		{path: "/docs", get: a.serveDocs, who: forAll},
 
 		{path: "/api/v1/write", post: a.ingest, who: forWriters},
 		{path: "/api/v1/push", post: a.ingest, who: forWriters},
