@@ -48,6 +48,7 @@ var demoRoutes = map[string]struct{ query, member, text string }{
 	"/profile/workload-types":      {member: "profiles"},
 	"/":                            {text: "<html"},
 	"/openapi.yaml":                {text: "openapi: \"3"},
+	"/docs":                        {text: "<h1"},
 	"/-/healthy":                   {text: `"healthy"`},
 	"/health":                      {text: `"healthy"`},
 	"/live":                        {text: `"healthy"`},
