@@ -16,7 +16,7 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server strace buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build workshop install influxd test race check run demo lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
+.PHONY: build workshop install influxd kube manifests test race check run demo lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/wattledger
@@ -35,11 +35,20 @@ install:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 	go mod download
-	$(MAKE) --no-print-directory influxd
+	$(MAKE) --no-print-directory influxd kube
 
 # InfluxDB for tests, built once into the user's cache directory.
 influxd:
 	go test -count=1 -run '^TestBinary$$' ./test/influxtest
+
+# Helm and an API server for tests, built once (some minutes) into the user's cache
+# directory; modules are checked against their sums.
+kube:
+	go test -count=1 -timeout 30m -run '^TestBinaries$$' ./test/kubetest
+
+# What is generated from the chart, after a change of it.
+manifests: kube
+	go test -count=1 -run '^TestGenerated$$' ./deployment -update
 
 # Tests wait more than they compute, so more packages run at once than there are
 # cores. Everything runs plainly; then what is concurrent runs again under the race

@@ -3,7 +3,6 @@
 package deployment_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,20 +29,26 @@ func TestCollectorManifest(t *testing.T) {
 	var (
 		namespace corev1.Namespace
 		config    corev1.ConfigMap
+		account   corev1.ServiceAccount
 		service   corev1.Service
+		headless  corev1.Service
 		set       appsv1.StatefulSet
 	)
-	into := map[string]any{"Namespace": &namespace, "ConfigMap": &config, "Service": &service, "StatefulSet": &set}
-	for i, doc := range bytes.Split(b, []byte("\n---\n")) {
-		var meta metav1.TypeMeta
+	into := map[string]any{"Namespace": &namespace, "ConfigMap": &config, "ServiceAccount": &account, "Service": &service, "Service wattledger-headless": &headless, "StatefulSet": &set}
+	for i, doc := range documents(b) {
+		var meta metav1.PartialObjectMetadata
 		if err := yaml.Unmarshal(doc, &meta); err != nil {
 			t.Fatalf("document %d: %v", i, err)
 		}
-		object, ok := into[meta.Kind]
-		if !ok {
-			t.Fatalf("document %d: unexpected kind %q, or a second one", i, meta.Kind)
+		name := meta.Kind
+		if strings.HasSuffix(meta.Name, "-headless") {
+			name += " " + meta.Name
 		}
-		delete(into, meta.Kind)
+		object, ok := into[name]
+		if !ok {
+			t.Fatalf("document %d: unexpected kind %q, or a second one", i, name)
+		}
+		delete(into, name)
 		if err := yaml.UnmarshalStrict(doc, object); err != nil {
 			t.Fatalf("%s: %v", meta.Kind, err)
 		}
@@ -68,7 +73,9 @@ func TestCollectorManifest(t *testing.T) {
 		eq(kind+" namespace", meta.Namespace, namespace.Name)
 	}
 	eq("apiVersion of the StatefulSet", set.APIVersion, "apps/v1")
-	eq("serviceName", set.Spec.ServiceName, service.Name)
+	eq("serviceName", set.Spec.ServiceName, headless.Name)
+	eq("address of the headless Service", headless.Spec.ClusterIP, corev1.ClusterIPNone)
+	eq("serviceAccountName", set.Spec.Template.Spec.ServiceAccountName, account.Name)
 	eq("replicas", *set.Spec.Replicas, int32(1))
 	for key, value := range set.Spec.Selector.MatchLabels {
 		eq("pod label "+key, set.Spec.Template.Labels[key], value)
@@ -149,21 +156,10 @@ func TestCollectorManifest(t *testing.T) {
 		t.Errorf("arguments %q do not store at /data", c.Args)
 	}
 	// The program understands what it is given.
-	known := func(settings []configs.Setting, name string) bool {
-		return slices.ContainsFunc(settings, func(s configs.Setting) bool { return s.Name == name })
-	}
-	given, env := map[string]string{}, map[string]string{}
+	given := map[string]string{}
 	for _, arg := range c.Args {
 		if name, value, ok := strings.Cut(strings.TrimPrefix(arg, "--"), "="); ok {
 			given[name] = value
-		}
-	}
-	for _, e := range c.Env {
-		if e.ValueFrom != nil {
-			env[e.Name] = config.Data[e.Name]
-			if !known(configs.Variables, e.Name) {
-				t.Errorf("environment %s is nothing the program reads", e.Name)
-			}
 		}
 	}
 	name := filepath.Base(given["config.file"])
@@ -172,21 +168,12 @@ func TestCollectorManifest(t *testing.T) {
 	if err := os.WriteFile(given["config.file"], []byte(config.Data[name]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := configs.Load(given, func(name string) string { return env[name] })
+	cfg, err := configs.Load(given, func(string) string { return "" })
 	if err != nil {
 		t.Fatalf("configuration: %v", err)
 	}
 	eq("listen address", cfg.Web.ListenAddress, ":"+strconv.Itoa(int(port.ContainerPort)))
 	eq("electricity rate", cfg.Transform.Cost.ElectricityPerKWh, 0.12)
-	for _, e := range c.Env {
-		if e.ValueFrom == nil {
-			continue
-		}
-		ref := e.ValueFrom.ConfigMapKeyRef
-		if ref == nil || ref.Name != config.Name || config.Data[ref.Key] == "" {
-			t.Errorf("environment %s refers to what is not in the ConfigMap", e.Name)
-		}
-	}
 }
 
 // mountOf returns where a volume is mounted.
