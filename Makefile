@@ -16,7 +16,7 @@ BUILDFLAGS := -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 PACKAGES   := prometheus redis-server strace buildah gcc libc6-dev ca-certificates
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: build workshop install influxd kube manifests test race check run demo lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
+.PHONY: build workshop install influxd kube manifests test race check run demo page page-check lint fuzz torture bench bench-store peers bench-peers reproducible sbom vuln docker-build docker-run clean
 
 build:
 	CGO_ENABLED=0 go build $(BUILDFLAGS) -o bin/ ./cmd/wattledger
@@ -85,6 +85,15 @@ run:
 
 demo: build
 	bin/wattledger demo $(ARGS)
+
+# The page's sources are in web/; what is built of them is committed, so that Go
+# alone builds the program. Needs npm.
+page:
+	cd web && npm ci --no-audit --no-fund && npm run build
+
+# What is committed is what the sources make, byte by byte.
+page-check: page
+	@test -z "$$(git status --porcelain -- httpapi/web)" || { git status --short -- httpapi/web; echo "httpapi/web is not what web/ makes: commit what make page built"; exit 1; }
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \

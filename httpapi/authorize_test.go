@@ -36,7 +36,7 @@ func everyRoute(f func(method string, rt route)) {
 }
 
 // open routes are the only ones that take no token.
-var openRoutes = []string{"/", "/openapi.yaml", "/docs", "/-/healthy", "/health", "/healthz", "/live", "/-/ready", "/ready"}
+var openRoutes = []string{"/", "/ui/", "/openapi.yaml", "/docs", "/-/healthy", "/health", "/healthz", "/live", "/-/ready", "/ready"}
 
 // Every route of the table with every kind of token: who may do what.
 func TestScopes(t *testing.T) {

@@ -83,8 +83,8 @@ type previous struct {
 // GET /cost/hourly, /cost/daily, /cost/monthly
 func (a *api) costBy(c cut) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "aggregate", "search", "sort", "order", "offset", "limit", "compare", "share", "share_by", "share_weights", "format")
-		match := q.match("namespace", "cluster", "workload_type", "workload")
+		q := a.parse(r, "start", "end", "tz", "namespace", "workload", "workload_type", "cluster", "node", "pod", "aggregate", "search", "sort", "order", "offset", "limit", "compare", "share", "share_by", "share_weights", "format")
+		match := q.match("namespace", "cluster", "node", "pod", "workload_type", "workload")
 		dims, names := q.dimensions("aggregate")
 		list := q.list(dims)
 		share := q.sharing(a.cfg.Share, dims)

@@ -137,7 +137,7 @@ type api struct {
 	logger     *slog.Logger
 	metrics    metrics
 	page       page
-	docs       page
+	docs       docs
 	slots      chan struct{} // one token per question being asked of the store
 	busy       sync.Mutex    // held by the one task that may run: two would restate each other's rows
 	// crossOrigin keeps pages of other origins from writing with the reach of

@@ -2,57 +2,103 @@ package httpapi
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
+	"embed"
+	"fmt"
+	"io/fs"
+	"mime"
 	"net/http"
-
-	"github.com/wattledger/wattledger/httpapi/apidoc"
+	"path"
+	"strings"
 )
 
-//go:embed web/index.html
-var indexHTML []byte
+// web holds what `make page` builds of the sources in web/ at the root.
+//
+//go:embed web
+var web embed.FS
 
-// A page is the web page and the policy that lets nothing but its own style
-// and script run.
-type page struct {
-	html   []byte
-	policy string
+// pagePolicy lets nothing run or load but the page's own files.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+
+// views are the paths under /ui/ at which the page opens.
+var views = []string{"", "overview", "costs", "nodes", "sources", "about"}
+
+// A file of the page, and the same compressed.
+type file struct {
+	contentType    string
+	plain, smaller []byte
+	etag           string
 }
+
+// A page is its files by their path under /ui/. Views have the page itself.
+type page map[string]file
 
 func newPage() page {
-	return page{html: indexHTML, policy: "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" +
-		"; style-src " + hashOf(indexHTML, "style") + "; script-src " + hashOf(indexHTML, "script")}
-}
-
-// newDocs returns the description of the routes as a page. It is part of the
-// program and is read by a test, so it cannot be wrong here.
-func newDocs() page {
-	html, err := apidoc.Page(openAPI)
-	if err != nil {
-		panic(err)
+	p := page{}
+	fs.WalkDir(web, "web", func(name string, d fs.DirEntry, _ error) error {
+		if !d.IsDir() && path.Ext(name) != ".sha256" {
+			body, _ := web.ReadFile(name) // it is part of the program
+			p[strings.TrimPrefix(name, "web/")] = newFile(name, body)
+		}
+		return nil
+	})
+	for _, v := range views {
+		p[v] = p["index.html"]
 	}
-	return page{html: html, policy: "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src " + hashOf(html, "style")}
+	// At the root the page's own files lie one level lower.
+	root := bytes.Replace(p["index.html"].plain, []byte(`<base href="./">`), []byte(`<base href="./ui/">`), 1)
+	p["/"] = newFile("index.html", root)
+	return p
 }
 
-// hashOf returns the policy source of the one inline element called name.
-func hashOf(html []byte, name string) string {
-	_, rest, _ := bytes.Cut(html, []byte("<"+name+">"))
-	text, _, _ := bytes.Cut(rest, []byte("</"+name+">"))
-	sum := sha256.Sum256(text)
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+func newFile(name string, body []byte) file {
+	var z bytes.Buffer
+	zw, _ := gzip.NewWriterLevel(&z, gzip.BestCompression) // the level is one there is
+	zw.Write(body)
+	zw.Close()
+	return file{mime.TypeByExtension(path.Ext(name)), body, z.Bytes(), fmt.Sprintf(`"%x"`, sha256.Sum256(body))}
 }
 
-// GET /
-func (a *api) servePage(w http.ResponseWriter, r *http.Request) error { return a.page.serve(w, r) }
-
-// GET /docs
-func (a *api) serveDocs(w http.ResponseWriter, r *http.Request) error { return a.docs.serve(w, r) }
-
-func (p page) serve(w http.ResponseWriter, r *http.Request) error {
+// GET / and all below /ui/
+func (a *api) servePage(w http.ResponseWriter, r *http.Request) error {
+	name, ok := strings.CutPrefix(r.URL.Path, "/ui/")
+	if !ok {
+		name = "/"
+	}
+	f, ok := a.page[name]
+	if !ok {
+		return newProblem(http.StatusNotFound, "not-found", "No such view", "the page has no "+r.URL.Path+"; it opens at /ui/overview")
+	}
 	h := w.Header()
-	h.Set("Content-Security-Policy", p.policy)
+	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("ETag", f.etag)
 	h.Set("Cache-Control", "no-cache")
-	return writeBody(w, r, http.StatusOK, "text/html; charset=utf-8", p.html)
+	if strings.HasPrefix(name, "assets/") { // their names change with what is in them
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	if r.Header.Get("If-None-Match") == f.etag {
+		h.Add("Vary", "Accept-Encoding")
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	return writeFile(w, r, f)
+}
+
+// writeFile sends the compressed form as it lies there to whom takes it.
+func writeFile(w http.ResponseWriter, r *http.Request, f file) error {
+	body := f.plain
+	if acceptsGzip(r) {
+		w.Header().Set("Content-Encoding", "gzip")
+		body = f.smaller
+	}
+	h := w.Header()
+	h.Set("Content-Type", f.contentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	h.Add("Vary", "Accept-Encoding")
+	w.WriteHeader(http.StatusOK)
+	w.Write(body) // a client that went away is no error of ours
+	return nil
 }

@@ -33,6 +33,7 @@ type route struct {
 func (a *api) routes() []route {
 	rs := []route{
 		{path: "/", get: a.servePage, who: forAll},
+		{path: "/ui/", get: a.servePage, who: forAll, prefix: true},
 		{path: "/openapi.yaml", get: a.serveOpenAPI, who: forAll},
 		{path: "/docs", get: a.serveDocs, who: forAll},
 
@@ -96,7 +97,7 @@ func (rt route) part() Part {
 	case forReaders:
 		return PartQueries
 	case forAll:
-		if rt.path == "/" {
+		if rt.path == "/" || rt.path == "/ui/" {
 			return PartQueries
 		}
 		return PartIngest | PartQueries | PartOperations

@@ -47,6 +47,7 @@ var demoRoutes = map[string]struct{ query, member, text string }{
 	"/cost/workload/{workload_id}": {member: "cost_breakdown"},
 	"/profile/workload-types":      {member: "profiles"},
 	"/":                            {text: "<html"},
+	"/ui/":                         {text: "<html"},
 	"/openapi.yaml":                {text: "openapi: \"3"},
 	"/docs":                        {text: "<h1"},
 	"/-/healthy":                   {text: `"healthy"`},

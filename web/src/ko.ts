@@ -1,0 +1,26 @@
+import type { Texts } from './en'
+
+export const ko: Texts = {
+  overview: '개요', costs: '비용', nodes: '노드', sources: '데이터 소스', about: '수치 설명',
+  skip: '본문으로 건너뛰기', views: '화면', language: '언어', theme: '테마', system_theme: '시스템', light: '밝게', dark: '어둡게',
+  zone: '시간대', local: '이 기기', show: '표시', total_cost: '비용', energy_kwh: '에너지', carbon_kg: '탄소',
+  now: '현재', per_hour: '시간당, 최근 5분 전력 기준', today: '오늘', month: '이번 달', before: '이전 대비', no_before: '이전 기간의 기록이 없습니다',
+  carbon_month: '이번 달 탄소', default_prices: '기본 단가로 계산했습니다. 아직 단가가 설정되지 않았습니다. 설정 파일의 transform.cost에서 지정하세요.',
+  by_namespace: '최근 24시간, 네임스페이스별', movers: '가장 많이 변한 항목', movers_note: '오늘과 어제 같은 시각까지 비교', rest: '워크로드가 쓰지 않은 에너지',
+  group: '묶음 기준', period: '기간', compare: '이전 기간과 비교', search: '이름 검색', name: '이름', share: '비율', change: '변화', coverage: '관측률', idle_part: '유휴 포함분',
+  yesterday: '어제', week: '이번 주', lastweek: '지난주', lastmonth: '지난달', last24: '최근 24시간', last7: '최근 7일', last30: '최근 30일', custom: '직접 지정', from: '시작', to: '끝',
+  csv: 'CSV', api: 'API 호출', others: '나머지 전체', total: '합계', previous: '이전', next: '다음', rows: (a, b, n) => `${n}개 중 ${a}–${b}`,
+  all: '전체', path: '경로', cluster: '클러스터', node: '노드', namespace: '네임스페이스', workload: '워크로드', workload_type: '유형', pod: '파드', container: '컨테이너', team: '팀', app: '앱',
+  loading: '불러오는 중…', nothing: '이 조건에 해당하는 기록이 없습니다.', widen: '기간을 늘리거나 필터를 빼 보세요.', remove: '필터 모두 제거',
+  failed: '답을 가져오지 못했습니다.', retry: '다시 시도', request: '요청', stale: '마지막으로 받은 답을 보여 줍니다.', partial: '관측되지 않은 시간이 있습니다. 수치는 관측된 부분만 나타냅니다.',
+  token_needed: '이 서버에는 read 권한의 토큰이 필요합니다.', token_refused: '이 토큰으로는 볼 수 없습니다.', token: '토큰', use: '사용', token_note: '이 탭을 닫을 때까지만 보관합니다.', forget: '토큰 지우기',
+  table: '차트의 수치', at: '시각', chart: n => `시간에 따른 ${n} 차트. 수치는 아래 표에 있습니다`,
+  watts: '전력', used: '컨테이너와 VM', host: '시스템', idle: '유휴', unattributed: '미귀속', closes: '장부 일치', yes: '예', no: '아니요', generation: '수집기', seen: '마지막 관측', no_nodes: '최근 15분 동안 보고한 노드가 없습니다.', nodes_note: '가장 최근 1분의 에너지입니다. 항목의 합은 노드 사용량과 마이크로줄까지 같습니다.',
+  gpu: 'GPU', sender: '보낸 곳', lag: '지연', samples: '샘플', usable: '에너지 시계열', findings: '점검 결과', cause: '원인', fix: '조치', no_findings: '점검할 것이 없습니다. 받은 값이 모두 맞습니다.',
+  nothing_yet: '아직 받은 데이터가 없습니다', paste: 'Prometheus 설정에 아래 내용을 추가하세요. 다시 읽힌 뒤 1분이면 첫 수치가 나옵니다.', copy: '복사', copied: '복사됨',
+  model: '비용 계산 방법', model_text: '노드의 카운터에서 분 단위로 에너지를 마이크로줄 정수로 읽어 그곳에서 실행된 것들에 나눕니다. 전기, 냉각, 탄소의 가격은 마지막에 곱하며, 합계는 이 셋을 더한 값입니다.',
+  cost_model: '비용 모델', pue: '냉각과 부대 전력(PUE)', intensity: 'kWh당 탄소', glossary: '용어', varies: '기간에 따라 다름',
+  idle_text: '노드가 아무 일도 하지 않을 때 쓰는 에너지입니다. 나누도록 정하지 않으면 어느 워크로드에도 속하지 않습니다.', system_text: '컨테이너 밖 호스트 프로세스입니다.', unattributed_text: '노드는 측정했지만 어떤 카운터로도 설명되지 않는 에너지입니다. 음수일 수 있습니다.',
+  unassigned: '이름 없음', unassigned_text: '이 레이블이나 차원의 값이 없는 파드의 에너지입니다.', seen_text: '노드가 관측된 시간의 비율입니다. 100 %보다 낮으면 관측된 만큼의 수치이며 늘려 계산하지 않습니다.',
+  unknown_text: '—는 알 수 없음, 0은 없음이 확인되었다는 뜻입니다.', docs: 'API 설명서',
+}
